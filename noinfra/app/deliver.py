@@ -1,0 +1,235 @@
+"""The way out: what is due is claimed by destination, carried, and settled.
+
+Between the peer's 250 and our commit lies a moment in which a crash sends twice;
+nothing is lost. A holder that dies leaves a lease behind, and what it held is due again
+when that ends, or when the same holder comes back.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from noinfra.app.carrying import carried_by, envelope_of
+from noinfra.app.content import LARGE
+from noinfra.app.directory import Directory
+from noinfra.app.localdelivery import LocalDelivery
+from noinfra.app.notify import Notifier
+from noinfra.app.settling import Schedule, Settler, settlement
+from noinfra.boundaries import Octets, Outcome, Relay
+from noinfra.store.contents import Contents
+from noinfra.store.database import Database
+from noinfra.store.queue import Claimed, Queue
+
+# A lease, and how often it is renewed while we are at it, in seconds.
+_LEASE = 90.0
+_RENEW = 30.0
+# How many deliveries we hold at once, and of one destination.
+_MOST = 400
+_MOST_EACH = 100
+# The longest sleep: the clock of the database is not ours.
+_LONGEST = 60.0
+_SHORTEST = 0.25
+
+
+@frozen
+class _Parcel:
+    """One message for recipients of one destination."""
+
+    claimed: tuple[Claimed, ...]
+
+    @property
+    def first(self) -> Claimed:
+        return self.claimed[0]
+
+
+@define(eq=False)
+class Deliver:
+    """The worker. ``lease`` names it among the holders of leases."""
+
+    _log = Logger()
+
+    database: Database
+    directory: Directory
+    relay: Relay
+    local: LocalDelivery
+    settler: Settler
+    notifier: Notifier
+    schedule: Schedule
+    clock: IReactorTime
+    lease: str
+    paused: bool = False
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    _held: dict[str, Claimed] = field(factory=dict)
+    _running: bool = False
+    _claiming: Deferred[None] | None = None
+    _again: bool = False
+    _later: IDelayedCall | None = None
+    _renewing: IDelayedCall | None = None
+    _idle: Deferred[None] | None = None
+
+    async def start(self) -> None:
+        """Take back what we held when we died, and begin."""
+        self._running = True
+        taken = await Queue(self.database.single(None)).release(self.lease)
+        if taken:
+            self._log.info("{n} deliveries taken up again", n=taken)
+        self._renewing = self.clock.callLater(_RENEW, self._renew)
+        self.wake()
+
+    async def stop(self, grace: float = 10.0) -> None:
+        """Claim no more, let what is under way end, and give the rest back."""
+        self._running = False
+        for call in (self._later, self._renewing):
+            if call is not None and call.active():
+                call.cancel()
+        if self._claiming is not None:
+            await self._claiming
+        if self._held:
+            self._idle = Deferred()
+            over = self.clock.callLater(grace, self._give_up)
+            await self._idle
+            if over.active():
+                over.cancel()
+        await self.settler.flush()
+        await Queue(self.database.single(None)).release(self.lease)
+
+    def wake(self) -> None:
+        """Something may be due."""
+        if not self._running or self.paused:
+            return
+        if self._claiming is not None:
+            self._again = True
+            return
+        if self._later is not None and self._later.active():
+            self._later.cancel()
+        self._claiming = Deferred()
+        Deferred.fromCoroutine(self._claim_all())
+
+    async def _claim_all(self) -> None:
+        wait = _LONGEST
+        try:
+            self._again = True
+            while self._again and self._running:
+                self._again = False
+                wait = await self._claim()
+        except Exception:
+            self._log.failure("the queue could not be claimed from; trying again")
+            wait = 1.0
+        finally:
+            done, self._claiming = self._claiming, None
+            if done is not None:
+                done.callback(None)
+        if self._running:
+            self._later = self.clock.callLater(wait, self.wake)
+
+    async def _claim(self) -> float:
+        """Claim what is due, as far as there is room; how long to sleep after."""
+        room = _MOST - len(self._held)
+        if room <= 0:
+            return _LONGEST
+        busy = Counter(one.destination for one in self._held.values())
+        queue = Queue(self.database.single(None))
+        claimed = await queue.claim(
+            self.lease,
+            seconds=_LEASE,
+            full=[name for name, n in busy.items() if n >= _MOST_EACH],
+            each=_MOST_EACH,
+            limit=room,
+        )
+        if claimed:
+            self._held.update({one.delivery_id: one for one in claimed})
+            small = [one.content_id for one in claimed if one.size <= LARGE]
+            octets = await Contents(self.database.single(None)).whole(
+                sorted(set(small))
+            )
+            for parcel in _parcels(claimed):
+                Deferred.fromCoroutine(
+                    self._carry(parcel, octets.get(parcel.first.content_id))
+                )
+            self._again = True
+            return _LONGEST
+        due = await queue.next_due()
+        if due is None:
+            return _LONGEST
+        return min(max((due - self.now()).total_seconds(), _SHORTEST), _LONGEST)
+
+    async def _carry(self, parcel: _Parcel, octets: bytes | None) -> None:
+        try:
+            outcomes = await self._outcomes(parcel, octets)
+            for claimed, outcome in zip(parcel.claimed, outcomes, strict=True):
+                done = settlement(claimed, outcome, self.schedule, self.now())
+                await self.notifier.report(done)
+                await self.settler.settle(done)
+        except Exception:
+            # Not settled: the lease runs out, and it is tried again.
+            self._log.failure(
+                "delivery of {message_id} failed within this server",
+                message_id=parcel.first.message_id,
+            )
+        finally:
+            self._release(parcel)
+
+    async def _outcomes(
+        self, parcel: _Parcel, octets: bytes | None
+    ) -> Sequence[Outcome]:
+        first = parcel.first
+        source: Octets | bytes = octets or carried_by(
+            Contents(self.database.single(None)), first
+        )
+        if first.destination in self.directory.domains:
+            return await self.local.deliver(parcel.claimed, source)
+        envelope = await envelope_of(parcel.claimed, source)
+        return await self.relay.deliver(first.destination, envelope)
+
+    def _release(self, parcel: _Parcel) -> None:
+        was_full = len(self._held) >= _MOST
+        busy = (
+            sum(
+                one.destination == parcel.first.destination
+                for one in self._held.values()
+            )
+            if len(parcel.claimed)
+            else 0
+        )
+        for one in parcel.claimed:
+            self._held.pop(one.delivery_id, None)
+        if was_full or busy >= _MOST_EACH:
+            self.wake()
+        if not self._held and self._idle is not None:
+            idle, self._idle = self._idle, None
+            idle.callback(None)
+
+    def _give_up(self) -> None:
+        self._log.warn("{n} deliveries were broken off", n=len(self._held))
+        if self._idle is not None:
+            idle, self._idle = self._idle, None
+            idle.callback(None)
+
+    def _renew(self) -> None:
+        self._renewing = self.clock.callLater(_RENEW, self._renew)
+        if self._held:
+            Deferred.fromCoroutine(
+                Queue(self.database.single(None)).renew(
+                    self.lease, list(self._held), _LEASE
+                )
+            ).addErrback(
+                lambda failure: self._log.warn(
+                    "leases could not be renewed: {why}", why=failure.value
+                )
+            )
+
+
+def _parcels(claimed: Iterable[Claimed]) -> list[_Parcel]:
+    """One message goes once to a destination, for all its recipients there."""
+    gathered: dict[tuple[str, str, str], list[Claimed]] = {}
+    for one in claimed:
+        key = one.destination, one.message_id, one.mail_from
+        gathered.setdefault(key, []).append(one)
+    return [_Parcel(tuple(some)) for some in gathered.values()]

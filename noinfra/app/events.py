@@ -1,0 +1,324 @@
+"""The log of events as callers read it: by pages, or live from a cursor.
+
+One tail a process reads the log on, woken by NOTIFY, and hands each event to the
+subscriptions that want it; a subscription that begins further back reads up to the tail
+by itself first. Without subscriptions nothing is read at all.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from noinfra.app.access import Access
+from noinfra.app.homes import Homes
+from noinfra.app.ids import decode_number, encode_number
+from noinfra.app.listing import Listing
+from noinfra.app.requests import EventFilter, ListEvents
+from noinfra.errors import Invalid, NotFound
+from noinfra.model import Event
+from noinfra.store.database import Database
+from noinfra.store.events import START, Position, Wanted
+from noinfra.store.events import Events as EventTable
+
+_PAGE = 500
+# Events that a subscription may be behind the tail before it counts as too slow.
+_BACKLOG = 2000
+# How soon to look again for an event that an older transaction still hides, in seconds.
+_HIDDEN = 0.02
+_PREFIX = "evt_"
+
+
+class SlowReader(Exception):
+    """The reader takes events more slowly than they happen; it may come back."""
+
+
+class Ended(Exception):
+    """The subscription is over: its key was revoked, or we stop."""
+
+
+def event_id(event: Event) -> str:
+    """The id of an event, which is its place in the log."""
+    return _PREFIX + encode_number(event.txid) + encode_number(event.seq)
+
+
+def cursor_of(position: Position) -> str:
+    """The id that an event at this position would have."""
+    return _PREFIX + encode_number(position.txid) + encode_number(position.seq)
+
+
+def position_of(cursor: str) -> Position:
+    """The place in the log that an event's id names.
+
+    :raises Invalid: it is no event's id.
+    """
+    digits = cursor.removeprefix(_PREFIX)
+    txid, seq = decode_number(digits[:13]), decode_number(digits[13:])
+    if not cursor.startswith(_PREFIX) or txid is None or seq is None:
+        raise Invalid(f"{cursor} is no event's id.", field="after")
+    return Position(txid, seq)
+
+
+def matches(wanted: Wanted, event: Event) -> bool:
+    """Whether a reader wants the event; as the store's own filter does."""
+    return (
+        wanted.customer_id in (None, event.customer_id)
+        and wanted.deployment_id in (None, event.deployment_id)
+        and wanted.agent_id in (None, event.agent_id)
+        and wanted.inbox_id in (None, event.inbox_id)
+        and wanted.thread_id in (None, event.thread_id)
+        and (not wanted.types or any(_is_type(one, event) for one in wanted.types))
+    )
+
+
+def _is_type(pattern: str, event: Event) -> bool:
+    if pattern.endswith("*"):
+        return event.type.startswith(pattern[:-1])
+    return event.type == pattern
+
+
+@define(eq=False)
+class Subscription:
+    """A reader's place in the log. Ask for one batch at a time."""
+
+    _log: EventLog
+    key_id: str
+    wanted: Wanted
+    position: Position
+    _backlog: deque[Event] = field(factory=deque)
+    _live: bool = False
+    _over: Exception | None = None
+    _waiting: Deferred[None] | None = None
+
+    async def next_batch(self) -> Sequence[Event]:
+        """The next events, at least one, as soon as there are some.
+
+        :raises SlowReader: too many have gathered since the last call.
+        :raises Ended: there will be no more.
+        """
+        while True:
+            if self._over is not None:
+                raise self._over
+            if not self._live:
+                batch: Sequence[Event] = await self._replay()
+            elif self._backlog:
+                batch = list(self._backlog)
+                self._backlog.clear()
+            else:
+                self._waiting = Deferred()
+                await self._waiting
+                continue
+            if batch:
+                self.position = Position(batch[-1].txid, batch[-1].seq)
+                return batch
+
+    @property
+    def cursor(self) -> str:
+        """Where to begin again, should this reader be cut off."""
+        return cursor_of(self.position)
+
+    def refilter(self, wanted: Wanted, after: Position | None) -> None:
+        """Want other events from here on, or from further back."""
+        self._log.leave(self)
+        self._backlog.clear()
+        self._live = False
+        self.wanted = wanted
+        if after is not None:
+            self.position = after
+        self._wake()
+
+    def close(self) -> None:
+        """Take no more."""
+        self.end(Ended("The subscription was closed."))
+
+    def end(self, why: Exception) -> None:
+        """Have the reader told, at its next call or now."""
+        self._log.leave(self)
+        self._backlog.clear()
+        self._over = self._over or why
+        self._wake()
+
+    def offer(self, event: Event) -> None:
+        """An event from the tail."""
+        if len(self._backlog) >= _BACKLOG:
+            self.end(SlowReader(f"More than {_BACKLOG} events behind."))
+            return
+        self._backlog.append(event)
+        self._wake()
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.callback(None)
+
+    async def _replay(self) -> Sequence[Event]:
+        """Read up to the tail.
+
+        Joined first, then read once more: what happens between is in the backlog, or in
+        what was read, or in both.
+        """
+        wanted = self.wanted
+        found = await self._log.read(self.position, wanted)
+        if self._over is not None or wanted is not self.wanted or found:
+            return found if wanted is self.wanted else []
+        await self._log.join(self)
+        found = await self._log.read(self.position, wanted)
+        if self._over is not None or wanted is not self.wanted:
+            return []
+        if len(found) >= _PAGE:
+            self._log.leave(self)
+            self._backlog.clear()
+            return found
+        self._live = True
+        last = Position(found[-1].txid, found[-1].seq) if found else self.position
+        while self._backlog and _place(self._backlog[0]) <= last:
+            self._backlog.popleft()
+        return found
+
+
+def _place(event: Event) -> Position:
+    return Position(event.txid, event.seq)
+
+
+@define(eq=False)
+class EventLog:
+    """The use cases of events, and the tail that live readers share."""
+
+    _logger = Logger()
+
+    database: Database
+    homes: Homes
+    clock: IReactorTime
+    _tail: Position | None = None
+    _subscriptions: set[Subscription] = field(factory=set)
+    _reading: bool = False
+    _again: bool = False
+    _later: IDelayedCall | None = None
+
+    async def list(self, access: Access, request: ListEvents) -> Listing[Event]:
+        """Events after a cursor, oldest first."""
+        wanted = await self.wanted(access, request)
+        start = request.cursor or request.after
+        found = await EventTable(self.database.single(access.customer_id)).after(
+            position_of(start) if start else START, wanted, request.limit + 1
+        )
+        items = found[: request.limit]
+        more = len(found) > request.limit
+        return Listing(items=items, next_cursor=event_id(items[-1]) if more else None)
+
+    async def subscribe(
+        self, access: Access, request: EventFilter, after: str | None = None
+    ) -> Subscription:
+        """Follow the log from an event, or from now.
+
+        :raises Invalid: the cursor is no event's id.
+        """
+        wanted = await self.wanted(access, request)
+        position = position_of(after) if after else await self.end()
+        return Subscription(self, access.key_id, wanted, position)
+
+    async def wanted(self, access: Access, request: EventFilter) -> Wanted:
+        """What a caller may see of what it asks for.
+
+        :raises NotFound: it asks for something beyond its bounds.
+        """
+        inbox_id = request.inbox_id
+        if inbox_id is not None:
+            inbox_id = (await self.homes.of(access, inbox_id)).inbox_id
+        bound = access.deployment_id
+        if bound is not None and request.deployment_id not in (None, bound):
+            raise NotFound(f"There is no deployment {request.deployment_id}.")
+        return Wanted(
+            customer_id=access.filter_customer(request.customer_id),
+            deployment_id=request.deployment_id or bound,
+            agent_id=request.agent_id,
+            inbox_id=inbox_id or access.inbox_id,
+            thread_id=request.thread_id,
+            types=tuple(request.types),
+        )
+
+    async def end(self) -> Position:
+        """Where the log ends now."""
+        return await EventTable(self.database.single(None)).end()
+
+    async def read(self, position: Position, wanted: Wanted) -> Sequence[Event]:
+        """A page of the log, for a subscription that is behind."""
+        return await EventTable(self.database.single(wanted.customer_id)).after(
+            position, wanted, _PAGE
+        )
+
+    async def join(self, subscription: Subscription) -> None:
+        """Hand the subscription what comes from now on."""
+        if self._tail is None:
+            end = await self.end()
+            if self._tail is None:
+                self._tail = end
+        self._subscriptions.add(subscription)
+
+    def leave(self, subscription: Subscription) -> None:
+        """Hand it nothing more; with the last one gone, the tail rests."""
+        self._subscriptions.discard(subscription)
+        if not self._subscriptions:
+            self._tail = None
+
+    def revoked(self, key_id: str) -> None:
+        """End the subscriptions of a key."""
+        for one in [s for s in self._subscriptions if key_id in ("", s.key_id)]:
+            one.end(Ended("The key was revoked."))
+
+    def wake(self) -> None:
+        """Something was written: read on. Many wakes make one reading."""
+        if self._tail is None:
+            return
+        if self._reading:
+            self._again = True
+            return
+        self._reading = True
+        Deferred.fromCoroutine(self._read_on())
+
+    def stop(self) -> None:
+        """End all subscriptions."""
+        for one in list(self._subscriptions):
+            one.end(Ended("The server stops."))
+        if self._later is not None and self._later.active():
+            self._later.cancel()
+
+    async def _read_on(self) -> None:
+        try:
+            self._again = True
+            while self._again and self._tail is not None:
+                self._again = False
+                await self._read_page()
+        except Exception:
+            self._logger.failure("the log could not be read on")
+            self._look_again(1.0)
+        finally:
+            self._reading = False
+
+    async def _read_page(self) -> None:
+        tail = self._tail
+        if tail is None:
+            return
+        table = EventTable(self.database.single(None))
+        found = await table.after(tail, _EVERYTHING, _PAGE)
+        if found and self._tail is not None:
+            self._tail = _place(found[-1])
+            for event in found:
+                for one in [s for s in self._subscriptions if matches(s.wanted, event)]:
+                    one.offer(event)
+        if len(found) >= _PAGE:
+            self._again = True
+        elif await table.hidden():
+            self._look_again(_HIDDEN)
+
+    def _look_again(self, seconds: float) -> None:
+        if self._later is None or not self._later.active():
+            self._later = self.clock.callLater(seconds, self.wake)
+
+
+_EVERYTHING = Wanted()

@@ -1,0 +1,1 @@
+"""How one asks us: each front translates a protocol and decides nothing."""

@@ -1,0 +1,1 @@
+"""The HTTP API: a frame, and one module for each dialect."""

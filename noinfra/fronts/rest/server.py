@@ -1,0 +1,94 @@
+"""The composition of the HTTP fronts: every dialect, the documents and the live streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from twisted.internet.interfaces import IReactorTime
+
+from noinfra.config import WebSettings
+from noinfra.fronts.catalogue import OPERATIONS
+from noinfra.fronts.rest.calls import Call
+from noinfra.fronts.rest.channel import ApiSite
+from noinfra.fronts.rest.dialect import Dialect
+from noinfra.fronts.rest.docs import STYLE, render_docs
+from noinfra.fronts.rest.frame import Frame
+from noinfra.fronts.rest.gate import Gate
+from noinfra.fronts.rest.native import NATIVE
+from noinfra.fronts.rest.openapi import describe
+from noinfra.fronts.rest.pages import Page
+from noinfra.fronts.sse import Stream
+from noinfra.fronts.stream import Frames, Readers
+from noinfra.fronts.websocket import Live, Socket
+
+if TYPE_CHECKING:
+    from noinfra.app.application import App
+
+DIALECTS: tuple[Dialect, ...] = (NATIVE,)
+
+
+def make_site(
+    app: App,
+    settings: WebSettings,
+    clock: IReactorTime,
+    dialects: Iterable[Dialect] = DIALECTS,
+) -> ApiSite:
+    """The site that the web endpoint listens with.
+
+    :param clock: the reactor; all of the fronts' timers are its own.
+    """
+    frame = Frame(
+        clock,
+        body_limit=settings.body_limit,
+        timeout=settings.request_timeout,
+        origins=settings.cors_origins,
+    )
+    gate = Gate(app.keys.authenticate, settings.rate, settings.burst, clock.seconds)
+    for dialect in dialects:
+        mount(frame, gate, app, dialect)
+    readers = Readers(clock, gate, settings.readers)
+    socket = _mount_live(frame, gate, app, readers, frozenset(settings.cors_origins))
+    _mount_documents(frame, settings.base_url)
+
+    def closing() -> None:
+        readers.close()
+        frame.close()
+        socket.factory.stopFactory()
+
+    return ApiSite(
+        frame,
+        clock,
+        settings.request_timeout,
+        opening=socket.factory.startFactory,
+        closing=closing,
+    )
+
+
+def mount(frame: Frame, gate: Gate, app: App, dialect: Dialect) -> None:
+    """Let the frame speak a dialect."""
+    frame.speak(dialect.prefix, dialect.refuse)
+    for route in dialect.routes:
+        call = Call(app, gate, route, OPERATIONS[route.operation])
+        frame.mount(route.method, route.path, call, dialect.refuse)
+
+
+def _mount_live(
+    frame: Frame, gate: Gate, app: App, readers: Readers, origins: frozenset[str]
+) -> Socket:
+    frames = Frames()
+    stream = Stream(app, gate, readers, frames, frame.deadlines)
+    live = Live(app, gate, readers, frames, frame.deadlines)
+    socket = Socket(live, origins)
+    frame.mount("GET", "/v1/events/stream", stream, NATIVE.refuse)
+    frame.mount("GET", "/v1/events/ws", socket, NATIVE.refuse)
+    return socket
+
+
+def _mount_documents(frame: Frame, base_url: str | None) -> None:
+    document = describe(NATIVE, base_url or "/")
+    for path, page in (
+        ("/openapi.json", Page.of_json(document)),
+        ("/docs", Page.of_html(render_docs(document), STYLE)),
+    ):
+        frame.mount("GET", path, page, NATIVE.refuse)

@@ -1,0 +1,1 @@
+"""The SMTP server for mail that comes to our domains."""

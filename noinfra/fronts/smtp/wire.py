@@ -1,0 +1,47 @@
+"""What a conversation has beneath it: the transport, the peer's address, TLS."""
+
+# ruff: noqa: D102 (the methods of Wire are described by Twisted)
+
+from __future__ import annotations
+
+from ipaddress import IPv6Address, ip_address
+from typing import Any, Protocol
+
+from OpenSSL.SSL import Connection
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+
+
+class Disconnected(Exception):
+    """The connection is gone; ends what waits for the client."""
+
+
+class Wire(Protocol):
+    """What we use of a transport, in Twisted's words."""
+
+    def write(self, data: bytes) -> None: ...
+    def loseConnection(self) -> None: ...
+    def abortConnection(self) -> None: ...
+    def pauseProducing(self) -> None: ...
+    def resumeProducing(self) -> None: ...
+    def registerProducer(self, producer: object, streaming: bool) -> None: ...
+    def unregisterProducer(self) -> None: ...
+    def startTLS(self, ctx: IOpenSSLServerConnectionCreator) -> None: ...
+
+
+def plain_address(host: str) -> str:
+    """The address without a zone, and out of IPv6's mapping (RFC 4291, 2.5.5.2)."""
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(address)
+
+
+def describe_tls(transport: Any) -> str:
+    """The version and the cipher, for the trace field."""
+    connection = transport.getHandle()
+    if not isinstance(connection, Connection):
+        return "TLS"
+    return f"{connection.get_protocol_version_name()} {connection.get_cipher_name()}"

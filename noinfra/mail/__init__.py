@@ -1,0 +1,1 @@
+"""What the bytes of a mail mean: pure functions and values, where the RFCs live."""

@@ -1,0 +1,1 @@
+"""How we reach others: names, and the servers of those we write to."""

@@ -1,0 +1,223 @@
+"""Mail into folders, many messages in one transaction.
+
+The one place that gives a message its UID, its modseq and its thread. An inbox's row is
+locked first, so what follows happens to an inbox one transaction at a time, in whatever
+process: UIDs ascend, threads are joined against all that came before, and any two
+transactions lock their inboxes in the same order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from attrs import define, field, frozen
+
+from noinfra.errors import NotFound
+from noinfra.mail.thread import place, thread_key
+from noinfra.store.database import Tx
+from noinfra.store.filing import Filed, Filing, Placed
+from noinfra.store.inserting import insert
+from noinfra.store.parameters import Values
+
+
+def digest(rfc_message_id: str) -> bytes:
+    """What a Message-ID is looked up by: its hash, as its length is the sender's."""
+    return hashlib.sha256(rfc_message_id.encode("utf-8", "replace")).digest()[:16]
+
+
+@frozen
+class _Known:
+    """A Message-ID that the inbox has met: its thread, and whether the mail came."""
+
+    thread_id: str
+    arrived: bool
+
+
+@define
+class _Ground:
+    """What the transaction finds, kept up to date while the batch is placed."""
+
+    uids: dict[int, int]
+    modseqs: dict[int, int]
+    known: dict[tuple[str, bytes], _Known]
+    receipts: dict[tuple[str, bytes], str]
+
+
+@define
+class _Batch:
+    """What the messages of a batch amount to, gathered before it is written."""
+
+    placed: list[Placed] = field(factory=list)
+    references: dict[tuple[str, bytes], tuple[Filing, _Known]] = field(factory=dict)
+    # Thread, and the thread that it takes in, in order.
+    absorbed: list[tuple[Filing, str, str]] = field(factory=list)
+
+
+async def file(tx: Tx, filings: Sequence[Filing]) -> list[Filed]:
+    """Put messages into their folders, in order, with their events and deliveries.
+
+    :raises NotFound: an inbox or a folder is gone; nothing was filed.
+    :raises UniqueViolation: an idempotency key is taken.
+    """
+    ground = await _lock_and_look(tx, filings)
+    batch = _Batch()
+    filed = [_place(one, ground, batch) for one in filings]
+    if batch.placed:
+        await insert(
+            tx,
+            batch.placed,
+            [
+                (inbox_id, hashed, filing.customer_id, known.thread_id, known.arrived)
+                for (inbox_id, hashed), (filing, known) in batch.references.items()
+            ],
+        )
+    for filing, thread_id, absorbed in batch.absorbed:
+        await _absorb(tx, filing, thread_id, absorbed)
+    return filed
+
+
+async def _lock_and_look(tx: Tx, filings: Sequence[Filing]) -> _Ground:
+    counts: dict[int, int] = {}
+    for one in filings:
+        counts[one.folder_id] = counts.get(one.folder_id, 0) + 1
+    folders = await tx.rows(
+        """
+        with locked as (
+            select 1 from inbox where inbox_id = any(%(inbox_ids)s)
+            order by inbox_id for no key update
+        ),
+        wanted (folder_id, n) as (values %(counts)s)
+        update folder set uidnext = uidnext + n, modseq = modseq + n
+        from wanted, (select count(*) from locked) as all_locked
+        where folder.folder_id = wanted.folder_id
+        returning folder.folder_id, uidnext - n, modseq - n + 1
+        """,
+        inbox_ids=sorted({one.inbox_id for one in filings}),
+        counts=Values("(%s::bigint, %s::bigint)", counts.items()),
+    )
+    if len(folders) != len(counts):
+        raise NotFound("The inbox or its folder is gone.")
+    # A statement of its own: it must see what was committed while we waited.
+    met = await tx.rows(
+        """
+        select inbox_id, digest, thread_id, arrived, false
+        from thread_reference where (inbox_id, digest) in (values %(digests)s)
+        union all
+        select inbox_id, receipt, message_id, true, true
+        from message where (inbox_id, receipt) in (values %(receipts)s)
+        """,
+        digests=Values(
+            "(%s, %s::bytea)",
+            {(f.inbox_id, d) for f in filings for d in _digests(f)} | {("", None)},
+        ),
+        receipts=Values(
+            "(%s, %s::bytea)",
+            {(f.inbox_id, f.receipt) for f in filings if f.receipt} | {("", None)},
+        ),
+    )
+    return _Ground(
+        uids={folder_id: uid for folder_id, uid, _ in folders},
+        modseqs={folder_id: modseq for folder_id, _, modseq in folders},
+        known={(row[0], row[1]): _Known(row[2], row[3]) for row in met if not row[4]},
+        receipts={(row[0], row[1]): row[2] for row in met if row[4]},
+    )
+
+
+def _digests(filing: Filing) -> list[bytes]:
+    return [digest(one) for one in (_own_key(filing), *filing.ancestors) if one]
+
+
+def _own_key(filing: Filing) -> str:
+    return thread_key(filing.rfc_message_id) if filing.rfc_message_id else ""
+
+
+def _place(filing: Filing, ground: _Ground, batch: _Batch) -> Filed:
+    uid, modseq = ground.uids[filing.folder_id], ground.modseqs[filing.folder_id]
+    receipt = (filing.inbox_id, filing.receipt) if filing.receipt else None
+    if receipt and receipt in ground.receipts:
+        return Filed(
+            message_id=ground.receipts[receipt],
+            thread_id="",
+            uid=0,
+            modseq=0,
+            duplicate=True,
+        )
+    ground.uids[filing.folder_id] += 1
+    ground.modseqs[filing.folder_id] += 1
+    if receipt:
+        ground.receipts[receipt] = filing.message_id
+    thread_id = _thread(filing, ground, batch)
+    batch.placed.append(Placed(filing, thread_id, uid, modseq))
+    return Filed(
+        message_id=filing.message_id, thread_id=thread_id, uid=uid, modseq=modseq
+    )
+
+
+def _thread(filing: Filing, ground: _Ground, batch: _Batch) -> str:
+    """Join the thread of the closest known ancestor, and note what was learnt."""
+    inbox_id, own_id = filing.inbox_id, _own_key(filing)
+    ids = {id_: digest(id_) for id_ in (own_id, *filing.ancestors) if id_}
+    met = {id_: ground.known.get((inbox_id, ids[id_])) for id_ in ids}
+    known = {id_: one.thread_id for id_, one in met.items() if one}
+    placement = place(own_id, filing.ancestors, known)
+    thread_id = placement.thread or filing.thread_id
+    own = met.get(own_id)
+    # Mail that bears the Message-ID of other mail may follow its thread, but must not
+    # merge threads: anybody could write it.
+    if placement.absorbs and own and not own.arrived:
+        batch.absorbed.append((filing, thread_id, placement.absorbs))
+        for key, one in ground.known.items():
+            if one.thread_id == placement.absorbs and key[0] == inbox_id:
+                ground.known[key] = _Known(thread_id, one.arrived)
+    for id_, hashed in ids.items():
+        before = ground.known.get((inbox_id, hashed))
+        arrived = id_ == own_id or (before is not None and before.arrived)
+        if before is None or arrived != before.arrived:
+            learnt = _Known(before.thread_id if before else thread_id, arrived)
+            ground.known[inbox_id, hashed] = learnt
+            batch.references[inbox_id, hashed] = (filing, learnt)
+    return thread_id
+
+
+async def _absorb(tx: Tx, filing: Filing, thread_id: str, absorbed: str) -> None:
+    """Join two threads, now that the mail which links them is here."""
+    await tx.statement(
+        """
+        with moved as (
+            update message set thread_id = %(thread_id)s
+            where thread_id = %(absorbed)s
+        ),
+        referred as (
+            update thread_reference set thread_id = %(thread_id)s
+            where thread_id = %(absorbed)s
+        ),
+        gone as (
+            delete from thread where thread_id = %(absorbed)s
+            returning message_count, last_message_id, created_at
+        ),
+        joined as (
+            update thread set
+                message_count = thread.message_count + gone.message_count,
+                last_message_id = greatest(
+                    thread.last_message_id, gone.last_message_id
+                ),
+                created_at = least(thread.created_at, gone.created_at)
+            from gone where thread.thread_id = %(thread_id)s
+        )
+        insert into event (
+            type, customer_id, deployment_id, agent_id, inbox_id, thread_id, data
+        )
+        values (
+            'thread.updated', %(customer_id)s, %(deployment_id)s, %(agent_id)s,
+            %(inbox_id)s, %(thread_id)s,
+            json_build_object('absorbedThreadId', %(absorbed)s)
+        )
+        """,
+        thread_id=thread_id,
+        absorbed=absorbed,
+        customer_id=filing.customer_id,
+        deployment_id=filing.deployment_id,
+        agent_id=filing.agent_id,
+        inbox_id=filing.inbox_id,
+    )
