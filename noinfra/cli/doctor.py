@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 from datetime import UTC, datetime
+from typing import cast
 
 import msgspec
 from twisted.internet.posixbase import PosixReactorBase
@@ -21,6 +22,9 @@ from noinfra.cli.settings import settings, settings_arguments
 from noinfra.cli.verdict import Verdict, fail, ok, report
 from noinfra.config import Config
 from noinfra.errors import ConfigurationError, Refusal
+from noinfra.net.dns import DnsResolver
+from noinfra.net.dns_servers import Server
+from noinfra.net.reactor import NetReactor
 from noinfra.ready import Ready
 from noinfra.store.keys import DkimKey, DkimKeys
 
@@ -54,12 +58,21 @@ async def examine(config: Config, reactor: PosixReactorBase) -> list[Verdict]:
     verdicts.append(certificate(config, datetime.now(UTC)))
     database, keys = await _database(config, reactor)
     verdicts.append(database)
-    # Only now, since no other verdict needs all that a daemon is made of.
-    from noinfra.service import make_resolver
-
-    resolver = make_resolver(config, reactor)
-    verdicts += await published(resolver, config.domain, config.hostname, keys)
+    verdicts += await _dns(config, reactor, keys)
     return verdicts
+
+
+async def _dns(
+    config: Config, reactor: PosixReactorBase, keys: list[DkimKey]
+) -> list[Verdict]:
+    """What the resolvers that the daemon would ask say of us."""
+    try:
+        servers = [Server.at(text) for text in config.dns.servers]
+    except ValueError as error:
+        remedy = "Write 192.0.2.1 or 192.0.2.1:53."
+        return [fail("dns", f"setting dns.servers: {error}", remedy)]
+    resolver = DnsResolver(cast(NetReactor, reactor), servers)
+    return await published(resolver, config.domain, config.hostname, keys)
 
 
 async def _database(

@@ -21,6 +21,8 @@ from noinfra.mail.address import Address, AddressError, Mailbox, quoted
 #: greatest length (RFC 5322, 2.1.1), all without the line's end.
 LINE: Final = 76
 MAX_LINE: Final = 998
+#: The longest unstructured field; other servers refuse much less.
+MAX_TEXT: Final = 32 * 1024
 #: The most text that one word of a line may hold before it is encoded instead.
 _LONG_WORD: Final = 900
 
@@ -28,7 +30,8 @@ _LONG_WORD: Final = 900
 _CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _BLANK = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _FIELD_NAME = re.compile(r"[!-9;-~]{1,76}")
-_TOKEN = re.compile(r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+")
+# Without * ' and %, which are legal but which some take for RFC 2231.
+_TOKEN = re.compile(r"[!#$&+\-.0-9A-Z^_`a-z{|}~]+")
 _ATOMS = re.compile(
     r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+(?: [A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+)*"
 )
@@ -108,6 +111,8 @@ def _octets(text: str) -> int:
 
 def text_field(name: str, text: str, *, utf8: bool = False) -> bytes:
     """An unstructured field, such as Subject or one of a caller's own."""
+    if len(text) > MAX_TEXT:
+        raise ComposeError(name, f"is longer than {MAX_TEXT} characters; shorten it")
     return fold(name, text_words(check_text(name, text), utf8=utf8))
 
 
@@ -117,10 +122,10 @@ def text_words(text: str, *, utf8: bool = False) -> list[str]:
     Encoded is all from the first word that needs it to the last, since the blanks
     between encoded words do not count (RFC 2047, 6.2).
     """
-    words = _WORDS.findall(text)
-    if "".join(words) != text or (words and words[0][0] in " \t"):
+    if text != text.strip(" \t"):
         # Blanks at the ends would be lost, so that they are encoded too.
-        return _spaced(encoded_words(text)) if text else []
+        return _spaced(encoded_words(text))
+    words = _WORDS.findall(text)
     needy = [number for number, word in enumerate(words) if _needs_encoding(word, utf8)]
     if not needy:
         return words

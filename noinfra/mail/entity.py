@@ -97,7 +97,7 @@ def binary_leaf(octets: bytes, fields: bytes) -> Leaf:
 def message_leaf(
     octets: bytes, extra: bytes, *, eight_bit: bool = False
 ) -> Leaf | None:
-    """A whole message within another, in wire form, or None where it cannot stand there.
+    """A whole message, in wire form, within another; None where it cannot stand there.
 
     message/rfc822 may not be encoded (RFC 2046, 5.2.1): it is 7bit or, where the caller
     can do with that, 8bit, which asks the next server for 8BITMIME (RFC 6152).

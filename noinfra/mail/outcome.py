@@ -63,20 +63,24 @@ _MEANINGS: Final = (
         r"(exceed\w*|over)( \w+){0,3} (quota|storage|limit)", r"(disk|storage) quota",
     )),
     ("3.4", _phrases(
-        r"message (size|is too|too) (big|large|long|exceed)", r"size limit", r"too large",
+        r"message (is )?too (big|large|long)", r"size limit", r"too large",
+        r"message size exceed",
         r"exceeds? (the )?(maximum|fixed|max) (message |mail )?size",
     )),
-    ("4.3", _phrases(r"not found,? try again", r"temporar", r"name server (failure|timeout)")),
+    ("4.3", _phrases(
+        r"not found,? try again", r"temporar", r"name server (failure|timeout)",
+    )),
     ("1.2", _phrases(
         r"(host|domain)( name)?( is)? (unknown|not found|does ?n[o']t exist)",
         r"(unknown|bad|no such|unroute?able|illegal) (host|domain|mail domain)",
-        r"(couldn'?t|could not|cannot) (find|resolve)( \w+){0,3} (host|domain|mail exch)",
-        r"(no|any) host named", r"no mail exchanger", r"nxdomain", r"unroute?able (mail )?(address|domain)",
+        r"(couldn'?t|could not|cannot) (find|resolve)( \w+){0,3} (host|domain|mail)",
+        r"(no|any) host named", r"no mail exchanger", r"nxdomain",
+        r"unroute?able (mail )?(address|domain)",
     )),
     ("2.1", _phrases(
         r"(account|mailbox|user|recipient)( is| has)?( been)?( currently)? "
         r"(disabled|suspended|inactive|deactivated|locked|blocked|closed)",
-        r"disabled or discontinued", r"(inactive|suspended|disabled) (user|account|mail)",
+        r"disabled or discontinued", r"(inactive|suspended|disabled) (user|account)",
     )),
     ("1.1", _phrases(
         r"(user|recipient|mailbox|address|account|userid|name)( name)?\W+(is |was )?"
@@ -85,7 +89,7 @@ _MEANINGS: Final = (
         r"( delivery)? (user|recipient|mailbox|address|account|person|local[- ]part)",
         r"(no|any) (mailbox|user|account|one)( here)? (by|with|of) that",
         r"does(n't| not) have an? \S+ account", r"couldn'?t be found",
-        r"(mailbox|address|user|recipient|account)( \S+){0,6} (does(n't| not)|not) exist",
+        r"(mailbox|address|user|recipient|account)( \S+){0,6} (doesn't|not) exist",
         r"not a (registered|valid|known)( \w+)? (user|mailbox|recipient|address)",
         r"recipnotfound", r"not listed in public name",
     )),

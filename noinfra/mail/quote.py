@@ -32,22 +32,24 @@ _BEFORE, _AFTER = (
 _REPLY = re.compile(f"{_BEFORE}(?:{'|'.join(REPLY_MARKS)}){_AFTER}", re.I)
 _FORWARD = re.compile(f"{_BEFORE}(?:{'|'.join(FORWARD_MARKS)}){_AFTER}", re.I)
 
-_BODY_START = re.compile(r"<body\b[^>]*>", re.I)
+_BODY_START = re.compile(r"<body\b[^<>]*>", re.I)
 _BODY_END = re.compile(r"</body\s*>", re.I)
-_DOCUMENT = re.compile(r"<!doctype[^>]*>|</?(?:html|body)\b[^>]*>", re.I)
+_DOCUMENT = re.compile(r"<!doctype[^<>]*>|</?(?:html|body)\b[^<>]*>", re.I)
 _CITE_STYLE: Final = "margin:0 0 0 .8ex;border-left:1px solid #ccc;padding-left:1ex"
+#: Of a longer subject, so much goes into a reply's.
+MAX_SUBJECT: Final = 900
 _FORWARD_LINE: Final = "---------- Forwarded message ---------"
 
 
 def reply_subject(subject: str) -> str:
     """The subject of a reply: "Re: " before it, unless some such mark is there."""
-    subject = neutral(subject)
+    subject = neutral(subject[:MAX_SUBJECT])
     return subject if _REPLY.match(subject) else f"Re: {subject}".rstrip()
 
 
 def forward_subject(subject: str) -> str:
     """The subject of a forward: "Fwd: " before it, unless some such mark is there."""
-    subject = neutral(subject)
+    subject = neutral(subject[:MAX_SUBJECT])
     return subject if _FORWARD.match(subject) else f"Fwd: {subject}".rstrip()
 
 

@@ -17,56 +17,41 @@ from noinfra.mail.reply_parts import new_lines
 _LINES = 1000
 _BEFORE_BODY = ("!", "html", "head", "meta", "link", "base")
 
-_GMAIL, _QUOTE, _PREFIX, _SIGNATURE, _ASIDE = (
-    *("gmail", "quote", "prefix", "signature", "aside"),
-)
+_GMAIL = "gmail"
+_QUOTE = "quote"
+_PREFIX = "prefix"
+_SIGNATURE = "signature"
+_ASIDE = "aside"
+
 # Elements by class, id or name; "x_" is what Outlook on the web puts before them.
 _REGIONS = {
-    **dict.fromkeys(
-        (
-            *(
-                "divrplyfwdmsg",
-                "appendonsend",
-                "mail-editor-reference-message-container",
-            ),
-            *(
-                "zwchr",
-                "stopspelling",
-                "olk_src_body_section",
-                "ms-outlook-mobile-reply",
-            ),
-            *("isreplycontent", "origbody", "lineBreakAtBeginningOfMessage".lower()),
+    name: region
+    for region, names in {
+        REST: (
+            *("divrplyfwdmsg", "appendonsend", "zwchr", "stopspelling"),
+            *("mail-editor-reference-message-container", "olk_src_body_section"),
+            *("isreplycontent", "origbody"),
         ),
-        REST,
-    ),
-    **dict.fromkeys(
-        (
+        _QUOTE: (
             *("yahoo_quoted", "yahooquoted", "protonmail_quote", "tutanota_quote"),
             *("zmail_extra", "moz-forward-container", "mail-quote-collapse"),
             *("freshdesk_quote", "front-blockquote", "missive_quote", "alimail-quote"),
             *("history-quote-wrapper", "lark-mail-quote", "messagereplysection"),
-            *("hs_reply", "hubspot-mail-quote", "intercom_quote", "cloudmagic_quote"),
-            *("mailru-quote", "ntes-quote", "quote", "qt", "bloop_original_html"),
-            *("clean_bq", "ymail_quoted", "newton_quote", "acompli_quote"),
+            *("intercom_quote", "bloop_original_html", "clean_bq"),
         ),
-        _QUOTE,
-    ),
-    **dict.fromkeys(
-        ("moz-cite-prefix", "gmail_attr", "reply-intro", "airmail_on"), _PREFIX
-    ),
-    **dict.fromkeys(
-        (
+        _PREFIX: ("moz-cite-prefix", "gmail_attr", "reply-intro", "airmail_on"),
+        _SIGNATURE: (
             *("gmail_signature", "moz-signature", "protonmail_signature_block"),
             *("bloop_sign", "bloop_signature", "ms-outlook-mobile-signature"),
-            *("signature", "messagesignaturesection", "composer_signature"),
-            *("applemailsignature", "tutanota_signature", "zohosign"),
-            *("ntes-pcmac-signature", "isforwardcontent"),
+            *("messagesignaturesection", "composer_signature", "applemailsignature"),
+            *("tutanota_signature", "ntes-pcmac-signature"),
         ),
-        _SIGNATURE,
-    ),
-    "gmail_quote": _GMAIL,
-    "gmail_quote_container": _GMAIL,
+        _GMAIL: ("gmail_quote", "gmail_quote_container"),
+    }.items()
+    for name in names
 }
+# As classes these words say nothing: they are the ids of GMX, Fastmail, Outlook.
+_BY_ID = {"quote": _QUOTE, "qt": _QUOTE, "signature": _SIGNATURE}
 
 
 def extract_html(html: str) -> str:
@@ -88,14 +73,14 @@ def extract_html(html: str) -> str:
 def _region(name: str, told: dict[str, str]) -> str | None:
     if told.get("data-marker") == "__DIVIDER__":
         return REST
-    for (
-        word
-    ) in f"{told.get('class', '')} {told.get('id', '')} {told.get('name', '')}".split():
-        region = _REGIONS.get(word.lower().removeprefix("x_"))
-        if region == _GMAIL and name == "blockquote":
-            return _ASIDE
-        if region:
-            return region
+    identifiers = (told.get("id", ""), told.get("name", ""))
+    for word in (*told.get("class", "").split(), *identifiers):
+        known = word.lower().removeprefix("x_")
+        found = _REGIONS.get(known)
+        if found is None and word in identifiers:
+            found = _BY_ID.get(known)
+        if found:
+            return _ASIDE if found == _GMAIL and name == "blockquote" else found
     if name == "blockquote" and "border:none" in told.get("style", "").replace(" ", ""):
         return _ASIDE
     return None

@@ -290,14 +290,14 @@ class ProseTests(SynchronousTestCase):
 class StatusTests(SynchronousTestCase):
     def test_best(self) -> None:
         """The remote server's code wins, and any over x.0.0; not a host's address."""
-        for given, reply, status in (
+        for told, reply, status in (
             ("5.0.0", "550 5.1.1 unknown", "5.1.1"),
             ("5.1.1", "550 5.0.0 what", "5.1.1"),
             ("5.0.0", "550 from 5.1.1.1 and 192.0.2.5", "5.0.0"),
             ("", "421 busy", "4.0.0"),
             ("", "", "5.0.0"),
         ):
-            self.assertEqual(status_of(given, reply, delayed=False), status, reply)
+            self.assertEqual(status_of(told, reply, delayed=False), status, reply)
 
     def test_hard(self) -> None:
         """Only what is wrong with the address is hard."""

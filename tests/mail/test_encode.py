@@ -4,6 +4,7 @@ from email import message_from_bytes
 from email.headerregistry import AddressHeader
 from email.message import EmailMessage
 from email.policy import SMTPUTF8
+from time import perf_counter
 from typing import cast
 
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from noinfra.mail.address import Address, Mailbox, parse_address_list
 from noinfra.mail.encode import (
     LINE,
+    MAX_TEXT,
     ComposeError,
     check_field_name,
     encoded_words,
@@ -109,6 +111,14 @@ class TextTests(SynchronousTestCase):
             self.assertIn("Subject", str(error))
             self.assertEqual(error.field, "Subject")
         self.assertEqual(text_field("Subject", "a\tb"), b"Subject: a\tb\r\n")
+
+    def test_long(self) -> None:
+        """A very long value is refused; one that is made to be slow to fold is not slow."""
+        self.assertRaises(ComposeError, text_field, "X-A", "a" * (MAX_TEXT + 1))
+        for piece in (" ", "\t", "a ", "=?", "é ", "a é "):
+            began = perf_counter()
+            text_field("X-A", (piece * MAX_TEXT)[:MAX_TEXT])
+            self.assertLess(perf_counter() - began, 2, piece)
 
     def test_neutral(self) -> None:
         """What others wrote is made to fit instead."""
@@ -212,6 +222,7 @@ class ParameterTests(SynchronousTestCase):
             ('a"b', 'filename="a\\"b"'),
             ("é.txt", "filename*=utf-8''%C3%A9.txt"),
             ("", 'filename=""'),
+            ("*", 'filename="*"'),
         ):
             self.assertEqual(
                 self.field(name),

@@ -62,7 +62,11 @@ class SubjectTests(SynchronousTestCase):
             self.assertEqual(made(made(subject)), made(subject))
 
     def test_hostile(self) -> None:
-        """A long subject takes no time."""
+        """Long subjects and broken documents take no time."""
+        for tag in ("<body", "<body>", "</body>", "<!doctype", "<html", "<"):
+            began = perf_counter()
+            html_body(tag * 100_000)
+            self.assertLess(perf_counter() - began, 1, tag)
         for piece in ("[", "re ", "[a] ", " "):
             began = perf_counter()
             reply_subject(piece * 100_000)

@@ -384,6 +384,12 @@ class HtmlTests(SynchronousTestCase):
             "<p>Hi</p><p>P.S. Yes</p>",
         )
 
+    def test_common_words(self) -> None:
+        """A class of a common name is no sign of quoting, an id is."""
+        html = '<p>Hi</p><div class="quote">Mine</div><p class="signature">Mine</p>'
+        self.assertKept(html, html)
+        self.assertKept('<p>Hi</p><div id="Signature">Bob</div>', "<p>Hi</p>")
+
     def test_answer_below(self) -> None:
         """An answer below a blockquote stays; the head of the document does too."""
         self.assertKept(
