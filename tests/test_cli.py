@@ -34,10 +34,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from noinfra.app.access import PERMISSIONS
 from noinfra.boundaries import DnsTemporary, MailExchange, NoSuchDomain, Resolver
-from noinfra.cli import COMMANDS, log, main
+from noinfra.cli import log
 from noinfra.cli.key import wanted
 from noinfra.cli.machine import MIB, certificate, disk, ports
 from noinfra.cli.opened import check_schema
+from noinfra.cli.program import COMMANDS, run
 from noinfra.cli.published import published, quoted
 from noinfra.cli.settings import settings
 from noinfra.cli.status import Status, rendered, span
@@ -144,7 +145,7 @@ class MainTests(Scratch):
         text = io.StringIO()
         with redirect_stdout(text), redirect_stderr(text):
             try:
-                status = main(words)
+                status = run(words)
             except SystemExit as exit:
                 status = exit.code if isinstance(exit.code, int) else 1
         return status, text.getvalue()

@@ -26,8 +26,10 @@ from noinfra.mail.text import bodies
 from noinfra.mail.thread import ancestry
 from noinfra.store.filing import NewContent
 
-# Above this, deriving goes to a thread: the reactor has others to serve.
+# Above this, octets go by pieces, and what is done to them goes to a thread.
 LARGE = 256 * 1024
+# Above this, so does deriving: hostile HTML takes some microseconds for each octet.
+_SLOW = 64 * 1024
 _PREVIEW = 200
 _SUBJECT = 2000
 # Mailboxes of one header field that are kept apart; the octets have them all.
@@ -74,7 +76,7 @@ class Derived:
 
 async def derive(octets: bytes) -> Derived:
     """Derive, in a thread where it takes long."""
-    if len(octets) < LARGE:
+    if len(octets) < _SLOW:
         return derived(octets)
     return await deferToThread(derived, octets)
 

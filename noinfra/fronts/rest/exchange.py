@@ -24,6 +24,8 @@ _NO_CONTENT = 204
 class Exchange:
     """A request on its way through the frame, and what was found out about it.
 
+    The header fields that every answer has are the channel's to add.
+
     :ivar query: as it came, encoded.
     :ivar path: what the path says for the names of its pattern.
     :ivar gone: the client has closed; nothing may be written any more.
@@ -109,20 +111,11 @@ class Exchange:
         request = self.request
         request.setResponseCode(answer.status)
         put = request.responseHeaders.setRawHeaders
-        put(b"Server", (b"noinfra",))
         put(b"X-Request-Id", (self.request_id.encode(),))
         if answer.status != _NO_CONTENT:
             put(b"Content-Type", (answer.content_type,))
             if length is not None:
                 put(b"Content-Length", (b"%d" % length,))
-        put(b"Cache-Control", (b"no-store",))
-        put(b"X-Content-Type-Options", (b"nosniff",))
-        put(b"Referrer-Policy", (b"no-referrer",))
-        # What a mail says may be shown by its URL: it must not run there.
-        put(
-            b"Content-Security-Policy",
-            (b"default-src 'none'; frame-ancestors 'none'; sandbox",),
-        )
         if self.allowance is not None:
             put(b"RateLimit-Limit", (b"%d" % self.allowance.limit,))
             put(b"RateLimit-Remaining", (b"%d" % self.allowance.remaining,))

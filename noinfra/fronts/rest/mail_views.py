@@ -152,7 +152,7 @@ class ProviderView(View, kw_only=True):
         )
 
 
-class MessageView(View, kw_only=True):
+class MessageView(View):
     """One inbox's copy of one mail, in or out, without its bodies."""
 
     id: str
@@ -184,35 +184,38 @@ class MessageView(View, kw_only=True):
 
     @classmethod
     def of(cls, message: Message) -> MessageView:
-        """The message, spelled."""
+        """The message, spelled.
+
+        In the order of the fields: by keyword, twenty-five of them take twice as long,
+        and a page has up to a hundred messages.
+        """
         received_at = spell_time(message.received_at)
-        sent_at = message.sent_at
-        return cls(
-            id=message.message_id,
-            customer_id=message.customer_id,
-            inbox_id=message.inbox_id,
-            thread_id=message.thread_id,
-            folder=message.folder,
-            direction=message.direction,
-            from_=", ".join(_people(message.from_)),
-            to=Raw(message.to_),
-            cc=Raw(message.cc),
-            bcc=Raw(message.bcc),
-            reply_to=Raw(message.reply_to),
-            subject=message.subject,
-            preview=message.preview,
-            labels=message.labels,
-            message_id=message.rfc_message_id,
-            in_reply_to=message.in_reply_to,
-            references=message.reference_ids,
-            size=message.size,
-            attachments=Raw(message.attachments),
-            provider=ProviderView(state=message.state),
-            tag=message.tag,
-            sent_at=None if sent_at is None else spell_time(sent_at),
-            received_at=received_at,
-            created_at=received_at,
-            updated_at=spell_time(message.updated_at),
+        return MessageView(
+            message.message_id,
+            message.customer_id,
+            message.inbox_id,
+            message.thread_id,
+            message.folder,
+            message.direction,
+            ", ".join(_people(message.from_)),
+            Raw(message.to_),
+            Raw(message.cc),
+            Raw(message.bcc),
+            Raw(message.reply_to),
+            message.subject,
+            message.preview,
+            message.labels,
+            message.rfc_message_id,
+            message.in_reply_to,
+            message.reference_ids,
+            message.size,
+            Raw(message.attachments),
+            ProviderView(state=message.state),
+            message.tag,
+            spell_whenever(message.sent_at),
+            received_at,
+            received_at,
+            spell_time(message.updated_at),
         )
 
 
