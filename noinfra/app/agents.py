@@ -9,7 +9,7 @@ from noinfra.app.ids import new_id
 from noinfra.app.inboxes import Inboxes, deployment_of
 from noinfra.app.listing import Listing, cursor_key, listing
 from noinfra.app.requests import AgentById, CreateAgent, ListAgents, UpdateAgent
-from noinfra.app.tenants import given
+from noinfra.app.tenants import customer_of, given
 from noinfra.errors import NotFound
 from noinfra.model import Agent, Inbox
 from noinfra.store.database import Database, Tx
@@ -168,4 +168,4 @@ class Agents:
                 request.deployment_id
             )
             named = deployment.customer_id if deployment else None
-        return access.customer(named)
+        return await customer_of(self.database, access, named)

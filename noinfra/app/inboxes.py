@@ -12,7 +12,7 @@ from noinfra.app.homes import Homes
 from noinfra.app.ids import new_id
 from noinfra.app.listing import Listing, cursor_key, listing
 from noinfra.app.requests import CreateInbox, InboxById, ListInboxes, UpdateInbox
-from noinfra.app.tenants import given
+from noinfra.app.tenants import customer_of, given
 from noinfra.errors import Conflict, Invalid, NotFound
 from noinfra.mail.address import parse_path
 from noinfra.mail.mailbox import AddressError
@@ -238,7 +238,7 @@ class Inboxes:
                 agent = await AgentTable(on).get(request.agent_id)
                 if agent is not None:
                     return agent.customer_id
-        return access.customer(request.customer_id)
+        return await customer_of(self.database, access, request.customer_id)
 
     async def _deployment(
         self, tx: Tx, access: Access, customer_id: str, request: CreateInbox
