@@ -15,7 +15,7 @@ import msgspec
 
 from noinfra.errors import ConfigurationError
 
-Role = Literal["edge", "web", "deliver", "work"]
+Role = Literal["edge", "submission", "web", "deliver", "work"]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
@@ -59,6 +59,24 @@ class EdgeSettings(Section, frozen=True):
     hops: Positive = 50
     # Take a bare LF as a line's end inside DATA (never as its end); a bare CR never.
     bare_lf: bool = False
+
+
+class SubmissionSettings(Section, frozen=True):
+    """The SMTP server for mail programs that send from an inbox (RFC 6409, 8314)."""
+
+    interface: str = "127.0.0.1"
+    # STARTTLS; 587 in the Internet.
+    port: Port = 2587
+    # TLS from the first octet on; 465 in the Internet.
+    tls_port: Port = 2465
+    size_limit: Positive = 26_214_400
+    recipients: Positive = 50
+    connections: Positive = 1000
+    connections_per_address: Positive = 100
+    errors: Positive = 20
+    # Bad logins after which the connection is closed.
+    login_attempts: Positive = 5
+    idle: Seconds = 300.0
 
 
 class WebSettings(Section, frozen=True):
@@ -129,11 +147,12 @@ class Config(Section, frozen=True):
     # share a database and sign mail should share it.
     secret: str | None = None
     roles: list[Role] = msgspec.field(
-        default_factory=lambda: ["edge", "web", "deliver", "work"]
+        default_factory=lambda: ["edge", "submission", "web", "deliver", "work"]
     )
     database: DatabaseSettings = msgspec.field(default_factory=DatabaseSettings)
     tls: TlsSettings = msgspec.field(default_factory=TlsSettings)
     edge: EdgeSettings = msgspec.field(default_factory=EdgeSettings)
+    submission: SubmissionSettings = msgspec.field(default_factory=SubmissionSettings)
     web: WebSettings = msgspec.field(default_factory=WebSettings)
     outbound: OutboundSettings = msgspec.field(default_factory=OutboundSettings)
     dns: DnsSettings = msgspec.field(default_factory=DnsSettings)

@@ -46,6 +46,7 @@ from noinfra.app.localdelivery import LocalDelivery
 from noinfra.app.messages import Messages
 from noinfra.app.notify import Notifier
 from noinfra.app.receive import Receive
+from noinfra.app.release import Release
 from noinfra.app.seal import open_seal
 from noinfra.app.send import Send
 from noinfra.app.settling import Schedule, Settler
@@ -221,6 +222,13 @@ class Daemon(MultiService):
         filer = Filer(database)
         inboxes = Inboxes(database, directory, homes, config.domain)
         secret = Path(config.secret) if config.secret else None
+        release = Release(
+            filer=filer,
+            signing=Signing(
+                database, open_seal(secret or config.state_path / "secret.key")
+            ),
+            lifetime=timedelta(days=config.outbound.lifetime_days),
+        )
         app = App(
             keys=Keys(database, directory),
             tenants=Tenants(database),
@@ -232,12 +240,8 @@ class Daemon(MultiService):
                 database=database,
                 homes=homes,
                 letters=letters,
-                filer=filer,
-                signing=Signing(
-                    database, open_seal(secret or config.state_path / "secret.key")
-                ),
+                release=release,
                 size_limit=config.edge.size_limit,
-                lifetime=timedelta(days=config.outbound.lifetime_days),
             ),
             events=EventLog(database, homes, self._reactor),
             health=Health(database, _release()),

@@ -36,8 +36,9 @@ _SUBJECT = 2000
 _PEOPLE = 500
 # RFC 5322 knows no bound; a list of references beyond this is noise.
 _REFERENCES = 100
-# PostgreSQL's tsvector holds a megabyte; words beyond this are not found by search.
-_WORDS = 200_000
+# PostgreSQL's tsvector holds a megabyte, of which a word with hyphens or slashes takes
+# its octets more than twice; what is beyond this is not found by search.
+_WORDS = 240 * 1024
 
 
 class Attachment(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
@@ -176,4 +177,5 @@ def _words(
     files: Sequence[Attachment],
 ) -> str:
     names = " ".join(file.filename for file in files if file.filename)
-    return f"{subject}\n{' '.join(people)}\n{names}\n{text or ''}"[:_WORDS]
+    words = f"{subject}\n{' '.join(people)}\n{names}\n{(text or '')[:_WORDS]}"
+    return words.encode()[:_WORDS].decode(errors="ignore")

@@ -22,10 +22,11 @@ from noinfra.app.directory import Directory
 from noinfra.app.localdelivery import LocalDelivery
 from noinfra.app.notify import Notifier
 from noinfra.app.settling import Schedule, Settler, settlement
-from noinfra.boundaries import Octets, Outcome, Relay
+from noinfra.boundaries import Attempt, Octets, Outcome, Relay
+from noinfra.errors import TemporaryFailure
 from noinfra.store.contents import Contents
 from noinfra.store.database import Database
-from noinfra.store.queue import Claimed, Queue
+from noinfra.store.queue import Claimed, Queue, Settlement
 
 # A lease, and how often it is renewed while we are at it, in seconds.
 _LEASE = 90.0
@@ -33,7 +34,9 @@ _RENEW = 30.0
 # How many deliveries we hold at once, and of one destination.
 _MOST = 400
 _MOST_EACH = 100
-# The longest sleep: the clock of the database is not ours.
+# How many octets are read ahead at once, for small mail.
+_AT_ONCE = 4 * 1024 * 1024
+# The longest sleep, and the shortest.
 _LONGEST = 60.0
 _SHORTEST = 0.25
 
@@ -46,6 +49,7 @@ class _Parcel:
 
     @property
     def first(self) -> Claimed:
+        """What all of it have in common can be asked of this one."""
         return self.claimed[0]
 
 
@@ -137,40 +141,52 @@ class Deliver:
         busy = Counter(one.destination for one in self._held.values())
         queue = Queue(self.database.single(None))
         claimed = await queue.claim(
-            self.lease,
-            seconds=_LEASE,
-            full=[name for name, n in busy.items() if n >= _MOST_EACH],
-            each=_MOST_EACH,
-            limit=room,
+            self.lease, seconds=_LEASE, held=busy, each=_MOST_EACH, limit=room
         )
         if claimed:
+            # Until they are carried they are not ours: what fails here is left to the
+            # end of the lease.
+            octets = await self._small_octets(claimed)
             self._held.update({one.delivery_id: one for one in claimed})
-            small = [one.content_id for one in claimed if one.size <= LARGE]
-            octets = await Contents(self.database.single(None)).whole(
-                sorted(set(small))
-            )
             for parcel in _parcels(claimed):
                 Deferred.fromCoroutine(
                     self._carry(parcel, octets.get(parcel.first.content_id))
                 )
             self._again = True
             return _LONGEST
-        due = await queue.next_due()
-        if due is None:
-            return _LONGEST
-        return min(max((due - self.now()).total_seconds(), _SHORTEST), _LONGEST)
+        full = [name for name, n in busy.items() if n >= _MOST_EACH]
+        due = await queue.next_due(full)
+        return _LONGEST if due is None else min(max(due, _SHORTEST), _LONGEST)
+
+    async def _small_octets(self, claimed: Iterable[Claimed]) -> dict[int, bytes]:
+        """The octets of the small ones, in one go; the others are read as they go."""
+        sizes = {one.content_id: one.size for one in claimed if one.size <= LARGE}
+        room, small = _AT_ONCE, []
+        for content_id, size in sizes.items():
+            if size <= room:
+                room -= size
+                small.append(content_id)
+        if not small:
+            return {}
+        return await Contents(self.database.single(None)).whole(small)
 
     async def _carry(self, parcel: _Parcel, octets: bytes | None) -> None:
         try:
             outcomes = await self._outcomes(parcel, octets)
-            for claimed, outcome in zip(parcel.claimed, outcomes, strict=True):
-                done = settlement(claimed, outcome, self.schedule, self.now())
-                await self.notifier.report(done)
-                await self.settler.settle(done)
+            done = [
+                settlement(claimed, outcome, self.schedule, self.now())
+                for claimed, outcome in zip(parcel.claimed, outcomes, strict=True)
+            ]
+            told = [
+                one
+                for one, outcome in zip(done, outcomes, strict=True)
+                if await self._report(one, outcome)
+            ]
+            await self.settler.settle(*told)
         except Exception:
             # Not settled: the lease runs out, and it is tried again.
             self._log.failure(
-                "delivery of {message_id} failed within this server",
+                "what became of {message_id} could not be written down",
                 message_id=parcel.first.message_id,
             )
         finally:
@@ -180,27 +196,47 @@ class Deliver:
         self, parcel: _Parcel, octets: bytes | None
     ) -> Sequence[Outcome]:
         first = parcel.first
+        started = self.now()
         source: Octets | bytes = octets or carried_by(
             Contents(self.database.single(None)), first
         )
-        if first.destination in self.directory.domains:
-            return await self.local.deliver(parcel.claimed, source)
-        envelope = await envelope_of(parcel.claimed, source)
-        return await self.relay.deliver(first.destination, envelope)
+        try:
+            if first.destination in self.directory.domains:
+                return await self.local.deliver(parcel.claimed, source)
+            envelope = await envelope_of(parcel.claimed, source)
+            return await self.relay.deliver(first.destination, envelope)
+        except Exception:
+            # Deferred like any other failure, so that it is not tried for ever.
+            self._log.failure(
+                "delivery of {message_id} failed within this server",
+                message_id=first.message_id,
+            )
+            return [_broken(one, started, self.now()) for one in parcel.claimed]
+
+    async def _report(self, settlement: Settlement, outcome: Outcome) -> bool:
+        """Tell the sender, where it is to be told; False: not now, so nothing is done.
+
+        Mail that was taken is settled in any case: it must not go out again.
+        """
+        try:
+            await self.notifier.report(settlement, passed_on=outcome.dsn_passed_on)
+        except TemporaryFailure as failure:
+            self._log.warn("a notification has to wait: {why}", why=failure.text)
+            return settlement.status != "failed"
+        except Exception:
+            self._log.failure(
+                "no notification could be made for {message_id}",
+                message_id=settlement.claimed.message_id,
+            )
+        return True
 
     def _release(self, parcel: _Parcel) -> None:
-        was_full = len(self._held) >= _MOST
-        busy = (
-            sum(
-                one.destination == parcel.first.destination
-                for one in self._held.values()
-            )
-            if len(parcel.claimed)
-            else 0
-        )
+        destination = parcel.first.destination
+        busy = sum(one.destination == destination for one in self._held.values())
+        was_full = len(self._held) >= _MOST or busy >= _MOST_EACH
         for one in parcel.claimed:
             self._held.pop(one.delivery_id, None)
-        if was_full or busy >= _MOST_EACH:
+        if was_full:
             self.wake()
         if not self._held and self._idle is not None:
             idle, self._idle = self._idle, None
@@ -233,3 +269,18 @@ def _parcels(claimed: Iterable[Claimed]) -> list[_Parcel]:
         key = one.destination, one.message_id, one.mail_from
         gathered.setdefault(key, []).append(one)
     return [_Parcel(tuple(some)) for some in gathered.values()]
+
+
+def _broken(claimed: Claimed, started: datetime, finished: datetime) -> Outcome:
+    """What is told of a failure of ours."""
+    attempt = Attempt(
+        remote_host="",
+        remote_address="",
+        code=451,
+        enhanced="4.3.0",
+        text="This server failed to carry the mail; it tries again.",
+        tls=None,
+        started_at=started,
+        finished_at=finished,
+    )
+    return Outcome(rcpt_to=claimed.rcpt_to, status="deferred", attempts=(attempt,))

@@ -53,6 +53,8 @@ class Directory:
     postmaster: str
     clock: Callable[[], float] = time.monotonic
     _memory: dict[str, tuple[float, Home | None]] = field(factory=dict)
+    # Grows with each change: an answer that was on its way meanwhile may be old.
+    _changes: int = 0
 
     def is_ours(self, address: Address) -> bool:
         """Whether the address is in a domain that we take mail for."""
@@ -84,6 +86,7 @@ class Directory:
         known = self._memory.get(name)
         if known is not None and known[0] > now:
             return known[1]
+        changes = self._changes
         place = await Inboxes(self.database.single(None)).place(name)
         home = None
         if place is not None:
@@ -98,13 +101,15 @@ class Directory:
                 archived=place.status == "archived",
                 folders=msgspec.json.decode(place.folders, type=dict[str, int]),
             )
-        if len(self._memory) >= _MOST:
-            self._memory.clear()
-        self._memory[name] = (now + (_KNOWN_FOR if home else _UNKNOWN_FOR), home)
+        if changes == self._changes:
+            if len(self._memory) >= _MOST:
+                self._memory.clear()
+            self._memory[name] = (now + (_KNOWN_FOR if home else _UNKNOWN_FOR), home)
         return home
 
     def forget(self, name: str) -> None:
         """Ask anew next time; an empty name means everything."""
+        self._changes += 1
         if name:
             self._memory.pop(name, None)
         else:

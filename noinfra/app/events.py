@@ -25,6 +25,7 @@ from noinfra.model import Event
 from noinfra.store.database import Database
 from noinfra.store.events import START, Position, Wanted
 from noinfra.store.events import Events as EventTable
+from noinfra.store.keys import Keys
 
 _PAGE = 500
 # Events that a subscription may be behind the tail before it counts as too slow.
@@ -32,6 +33,7 @@ _BACKLOG = 2000
 # How soon to look again for an event that an older transaction still hides, in seconds.
 _HIDDEN = 0.02
 _PREFIX = "evt_"
+_REVOKED = "The key was revoked."
 
 
 class SlowReader(Exception):
@@ -124,12 +126,15 @@ class Subscription:
 
     def refilter(self, wanted: Wanted, after: Position | None) -> None:
         """Want other events from here on, or from further back."""
+        if after is not None:
+            self.position = after
+        elif self._live and not self._backlog:
+            # All that the old filter let through has been taken.
+            self.position = max(self.position, self._log.tail)
         self._log.leave(self)
         self._backlog.clear()
         self._live = False
         self.wanted = wanted
-        if after is not None:
-            self.position = after
         self._wake()
 
     def close(self) -> None:
@@ -138,13 +143,15 @@ class Subscription:
 
     def end(self, why: Exception) -> None:
         """Have the reader told, at its next call or now."""
-        self._log.leave(self)
+        self._log.close(self)
         self._backlog.clear()
         self._over = self._over or why
         self._wake()
 
     def offer(self, event: Event) -> None:
-        """An event from the tail."""
+        """An event from the tail, if it was not read from the log before."""
+        if _place(event) <= self.position:
+            return
         if len(self._backlog) >= _BACKLOG:
             self.end(SlowReader(f"More than {_BACKLOG} events behind."))
             return
@@ -168,16 +175,18 @@ class Subscription:
             return found if wanted is self.wanted else []
         await self._log.join(self)
         found = await self._log.read(self.position, wanted)
-        if self._over is not None or wanted is not self.wanted:
-            return []
-        if len(found) >= _PAGE:
+        if self._over is not None or wanted is not self.wanted or len(found) >= _PAGE:
+            # Over, or once more: what is offered meanwhile is read then.
             self._log.leave(self)
             self._backlog.clear()
-            return found
+            return found if self._over is None and wanted is self.wanted else []
         self._live = True
-        last = Position(found[-1].txid, found[-1].seq) if found else self.position
-        while self._backlog and _place(self._backlog[0]) <= last:
+        if found:
+            self.position = _place(found[-1])
+        while self._backlog and _place(self._backlog[0]) <= self.position:
             self._backlog.popleft()
+        # What was hidden just now may have been told of before we listened.
+        self._log.wake()
         return found
 
 
@@ -195,7 +204,10 @@ class EventLog:
     homes: Homes
     clock: IReactorTime
     _tail: Position | None = None
+    # Those that follow the tail; and all that were begun and not closed.
     _subscriptions: set[Subscription] = field(factory=set)
+    _open: set[Subscription] = field(factory=set)
+    _revoked: set[str] = field(factory=set)
     _reading: bool = False
     _again: bool = False
     _later: IDelayedCall | None = None
@@ -216,11 +228,18 @@ class EventLog:
     ) -> Subscription:
         """Follow the log from an event, or from now.
 
+        It is to be closed, or it stays in memory until its key is revoked.
+
         :raises Invalid: the cursor is no event's id.
         """
         wanted = await self.wanted(access, request)
         position = position_of(after) if after else await self.end()
-        return Subscription(self, access.key_id, wanted, position)
+        subscription = Subscription(self, access.key_id, wanted, position)
+        self._open.add(subscription)
+        if access.key_id in self._revoked:
+            # While we were looking up what it may see.
+            subscription.end(Ended(_REVOKED))
+        return subscription
 
     async def wanted(self, access: Access, request: EventFilter) -> Wanted:
         """What a caller may see of what it asks for.
@@ -266,10 +285,40 @@ class EventLog:
         if not self._subscriptions:
             self._tail = None
 
+    def close(self, subscription: Subscription) -> None:
+        """Forget it."""
+        self.leave(subscription)
+        self._open.discard(subscription)
+
+    @property
+    def tail(self) -> Position:
+        """How far the log has been read for those that follow it."""
+        return self._tail or START
+
     def revoked(self, key_id: str) -> None:
         """End the subscriptions of a key."""
-        for one in [s for s in self._subscriptions if key_id in ("", s.key_id)]:
-            one.end(Ended("The key was revoked."))
+        self._revoked.add(key_id)
+        self._end_all(key_id)
+
+    def _end_all(self, key_id: str) -> None:
+        for one in [s for s in self._open if s.key_id == key_id]:
+            one.end(Ended(_REVOKED))
+
+    def missed(self) -> None:
+        """Notifications may have been lost: read on, and ask after the keys in use."""
+        self.wake()
+        Deferred.fromCoroutine(self._ask_after_keys())
+
+    async def _ask_after_keys(self) -> None:
+        in_use = sorted({one.key_id for one in self._open})
+        try:
+            ended = await Keys(self.database.single(None)).ended(in_use)
+        except Exception:
+            self._logger.failure("could not look for keys that were revoked")
+            # Their readers come back with the cursors that they have.
+            ended = in_use
+        for key_id in ended:
+            self._end_all(key_id)
 
     def wake(self) -> None:
         """Something was written: read on. Many wakes make one reading."""
@@ -283,7 +332,7 @@ class EventLog:
 
     def stop(self) -> None:
         """End all subscriptions."""
-        for one in list(self._subscriptions):
+        for one in list(self._open):
             one.end(Ended("The server stops."))
         if self._later is not None and self._later.active():
             self._later.cancel()
@@ -313,7 +362,7 @@ class EventLog:
                     one.offer(event)
         if len(found) >= _PAGE:
             self._again = True
-        elif await table.hidden():
+        elif self._tail is not None and await table.behind(self._tail):
             self._look_again(_HIDDEN)
 
     def _look_again(self, seconds: float) -> None:

@@ -15,6 +15,7 @@ from noinfra.app.requests import CreateInbox, InboxById, ListInboxes, UpdateInbo
 from noinfra.app.tenants import customer_of, given
 from noinfra.errors import Conflict, Invalid, NotFound
 from noinfra.mail.address import parse_path
+from noinfra.mail.encode import ComposeError, check_text
 from noinfra.mail.mailbox import AddressError
 from noinfra.model import Inbox
 from noinfra.store.database import Database, Tx
@@ -123,7 +124,9 @@ class Inboxes:
         """Make an inbox within a transaction; without an address, of a generated one.
 
         :raises Conflict: somebody has the address; the text suggests others.
+        :raises Invalid: the display name cannot stand in a header.
         """
+        _check_display_name(display_name)
         table = InboxTable(tx)
         inbox = None
         for attempt in range(1 if address else 8):
@@ -183,6 +186,7 @@ class Inboxes:
         """Change its name, its status or its metadata."""
         home = await self.homes.of(access, request.inbox_id)
         status = given(request.status)
+        _check_display_name(given(request.display_name))
         async with self.database.tenant(home.customer_id) as tx:
             inbox = await InboxTable(tx).update(
                 home.inbox_id,
@@ -317,6 +321,13 @@ def _narrowed(bound: str | None, wanted: str | None) -> str | None:
     if bound is not None and wanted not in (None, bound):
         raise NotFound(f"There is no deployment {wanted}.")
     return bound or wanted
+
+
+def _check_display_name(name: str | None) -> None:
+    try:
+        check_text("displayName", name or "")
+    except ComposeError as error:
+        raise Invalid(f"{error}.", field=error.field) from error
 
 
 def _generated(attempt: int) -> str:

@@ -11,10 +11,11 @@ from attrs import define, field, frozen
 
 from noinfra.app.access import PERMISSIONS, Access, permissions_named
 from noinfra.app.directory import Directory
+from noinfra.app.homes import Homes
 from noinfra.app.ids import new_id
 from noinfra.app.listing import Listing, cursor_key, listing
 from noinfra.app.requests import CreateKey, KeyById, ListKeys
-from noinfra.errors import Forbidden, Invalid, NotFound, Unauthenticated
+from noinfra.errors import Forbidden, NotFound, Unauthenticated
 from noinfra.model import Key
 from noinfra.store.database import Database
 from noinfra.store.events import Events
@@ -48,6 +49,8 @@ class Keys:
     directory: Directory
     clock: Callable[[], float] = time.monotonic
     _memory: dict[bytes, tuple[float, Access | None]] = field(factory=dict)
+    # Grows with each change: an answer that was on its way meanwhile may be old.
+    _changes: int = 0
 
     async def authenticate(self, secret: str) -> Access:
         """Whose key it is.
@@ -58,12 +61,14 @@ class Keys:
         now = self.clock()
         known = self._memory.get(hashed)
         if known is None or known[0] <= now:
+            changes = self._changes
             key = await KeyTable(self.database.single(None)).use(hashed)
             access = _access(key) if key else None
             known = now + (_KNOWN_FOR if access else _UNKNOWN_FOR), access
-            if len(self._memory) >= _MOST:
-                self._memory.clear()
-            self._memory[hashed] = known
+            if changes == self._changes:
+                if len(self._memory) >= _MOST:
+                    self._memory.clear()
+                self._memory[hashed] = known
         if known[1] is None:
             raise Unauthenticated(
                 "The key is not known or was revoked; make one with "
@@ -73,6 +78,7 @@ class Keys:
 
     def forget(self) -> None:
         """Some key has changed: ask anew for each."""
+        self._changes += 1
         self._memory.clear()
 
     async def create(self, access: Access, request: CreateKey) -> NewKey:
@@ -179,8 +185,8 @@ class Keys:
         deployment_id = request.deployment_id or access.deployment_id
         inbox_id = access.inbox_id
         if request.inbox_id is not None:
-            home = await self.directory.find(request.inbox_id.lower())
-            if home is None or customer_id not in (None, home.customer_id):
+            home = await Homes(self.directory).of(access, request.inbox_id)
+            if customer_id not in (None, home.customer_id):
                 raise NotFound(f"There is no inbox {request.inbox_id}.")
             customer_id, inbox_id = home.customer_id, home.inbox_id
             if deployment_id not in (None, home.deployment_id):
@@ -192,8 +198,6 @@ class Keys:
             if deployment is None:
                 raise NotFound(f"There is no deployment {deployment_id}.")
             customer_id = deployment.customer_id
-        if customer_id is None and (request.deployment_id or request.inbox_id):
-            raise Invalid("Name the customer too.", field="customerId")
         access.confine(deployment_id=deployment_id, inbox_id=inbox_id)
         return customer_id, deployment_id, inbox_id
 

@@ -42,7 +42,9 @@ class LocalDelivery:
         reply, text = "250 2.0.0", "Delivered here."
         try:
             await self.receive.accepts(transaction, forward)
-            await self.receive.receive(transaction, octets)
+            # After a crash the same delivery comes again, and finds its mail filed.
+            mark = claimed.delivery_id.encode()
+            await self.receive.receive(transaction, octets, mark)
         except Refusal as refusal:
             reply, text = refusal.smtp, refusal.text
             status = "failed" if reply.startswith("5") else "deferred"

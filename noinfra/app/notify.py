@@ -10,11 +10,19 @@ from attrs import frozen
 from twisted.logger import Logger
 
 from noinfra.app.receive import Receive
-from noinfra.errors import Refusal
+from noinfra.errors import Refusal, TemporaryFailure
 from noinfra.mail.address import parse_path
 from noinfra.mail.compose import new_message_id
-from noinfra.mail.dsn import Notification, Recipient, compose_dsn, xtext_decode
+from noinfra.mail.dsn import (
+    Action,
+    Notification,
+    Recipient,
+    compose_dsn,
+    xtext_decode,
+)
 from noinfra.mail.mailbox import Mailbox
+from noinfra.mail.mime import parse
+from noinfra.mail.trace import header_end
 from noinfra.model import Client, Forward, Transaction
 from noinfra.store.contents import Contents
 from noinfra.store.database import Database
@@ -22,6 +30,8 @@ from noinfra.store.queue import Settlement
 
 # Of the original at most this much is returned; what is cut is the body's end.
 _RETURNED = 512 * 1024
+# A delay is told of once, after so many attempts: some two hours.
+_LATE = 5
 
 
 @frozen
@@ -35,17 +45,19 @@ class Notifier:
     postmaster: str
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
-    async def report(self, settlement: Settlement) -> None:
+    async def report(self, settlement: Settlement, *, passed_on: bool = False) -> None:
         """File a notification, where one is wanted.
 
         Before the settlement is written: a crash between tells twice, never not at all.
+
+        :param passed_on: the next server was told what to report, and will.
+        :raises TemporaryFailure: it cannot be filed now.
         """
         claimed = settlement.claimed
         if not claimed.wants_dsn or not claimed.mail_from:
             return
-        asked = (claimed.notify or "FAILURE").upper().split(",")
-        wanted = {"failed": "FAILURE", "delivered": "SUCCESS"}.get(settlement.status)
-        if wanted is None or wanted not in asked:
+        action = _action(settlement)
+        if action is None or (action == "relayed" and passed_on):
             return
         octets = await Contents(self.database.single(None)).slice(
             claimed.content_id, 0, _RETURNED
@@ -61,8 +73,10 @@ class Notifier:
                     mail_from="",
                     rcpt_to=(Forward(path=claimed.mail_from),),
                 ),
-                compose_dsn(self._notification(settlement, octets)),
+                compose_dsn(self._notification(settlement, action, octets)),
             )
+        except TemporaryFailure:
+            raise
         except Refusal as refusal:
             # The inbox has gone since: there is nobody to tell.
             self._log.info(
@@ -71,7 +85,9 @@ class Notifier:
                 why=refusal.text,
             )
 
-    def _notification(self, settlement: Settlement, octets: bytes) -> Notification:
+    def _notification(
+        self, settlement: Settlement, action: Action, octets: bytes
+    ) -> Notification:
         claimed = settlement.claimed
         domain = self.postmaster.rpartition("@")[2]
         last = settlement.attempts[-1]
@@ -87,20 +103,46 @@ class Notifier:
             recipients=[
                 Recipient(
                     address=parse_path(claimed.rcpt_to),
-                    action="failed" if settlement.status == "failed" else "delivered",
-                    status=last.enhanced or "5.0.0",
+                    action=action,
+                    status=_status(settlement),
                     original_recipient=_original(claimed.orcpt),
                     remote_mta=last.remote_host,
                     diagnostic=reply,
                     last_attempt=last.finished_at,
+                    will_retry_until=claimed.expires_at
+                    if action == "delayed"
+                    else None,
                 )
             ],
             original=octets,
-            original_id=None,
+            original_id=parse(octets[: header_end(octets)]).message_id,
             full=(claimed.ret or "").upper() == "FULL" and claimed.size <= _RETURNED,
             envelope_id=_decoded(claimed.envid),
             arrival_date=claimed.created_at,
         )
+
+
+def _action(settlement: Settlement) -> Action | None:
+    """What is to be told, if the sender asked to hear of it (RFC 3461, 4.1)."""
+    claimed = settlement.claimed
+    asked = (claimed.notify or "FAILURE,DELAY").upper().split(",")
+    if settlement.status == "failed" and "FAILURE" in asked:
+        return "failed"
+    if settlement.status == "delivered" and "SUCCESS" in asked:
+        # RFC 3464, 2.3.3: what another server took is delivered only once it says so.
+        return "relayed" if settlement.attempts[-1].remote_address else "delivered"
+    late = settlement.status == "deferred" and claimed.attempts == _LATE
+    return "delayed" if late and "DELAY" in asked else None
+
+
+def _status(settlement: Settlement) -> str:
+    """RFC 3463: of the last reply, where it agrees with what became of the mail."""
+    said = settlement.attempts[-1].enhanced or ""
+    kind = {"failed": "5", "delivered": "2"}.get(settlement.status, "4")
+    if said.startswith(kind):
+        return said
+    # Temporary troubles, for as long as we try: delivery time expired.
+    return "4.4.7" if kind == "5" and said.startswith("4") else f"{kind}.0.0"
 
 
 def _original(orcpt: str | None) -> str | None:

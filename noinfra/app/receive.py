@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 
 import msgspec
 from attrs import define, frozen
+from twisted.internet.threads import deferToThread
 
-from noinfra.app.content import Derived, derive
+from noinfra.app.content import LARGE, Derived, derive
 from noinfra.app.directory import ROLE_NAMES, Directory, Home
 from noinfra.app.filer import Filer
 from noinfra.app.ids import new_id
@@ -22,6 +23,7 @@ from noinfra.errors import (
     Invalid,
     MailLoop,
     NoSuchInbox,
+    NotFound,
     RelayDenied,
     TemporaryFailure,
 )
@@ -29,7 +31,8 @@ from noinfra.mail.address import parse_path, parse_reverse_path
 from noinfra.mail.mailbox import Address, AddressError
 from noinfra.mail.trace import count_received, received, return_path
 from noinfra.model import Forward, Receipt, Transaction
-from noinfra.store.filing import Filing
+from noinfra.store.failures import Unstorable
+from noinfra.store.filing import Filed, Filing
 
 
 @frozen
@@ -39,6 +42,12 @@ class _Target:
     home: Home
     address: Address
     tag: str | None
+
+    @property
+    def suspended(self) -> bool:
+        """It takes no mail now; those who run the server take theirs always."""
+        role = self.address.base.local.lower() in ROLE_NAMES
+        return self.home.suspended and not role
 
 
 @define
@@ -58,11 +67,16 @@ class Receive:
         :raises NoSuchInbox: it is, but nobody has the address.
         :raises InboxSuspended: somebody has it, but takes no mail now.
         """
-        await self._target(forward)
+        target = await self._target(forward)
+        if target.suspended:
+            raise _suspended(target)
 
-    async def receive(self, transaction: Transaction, octets: bytes) -> Receipt:
+    async def receive(
+        self, transaction: Transaction, octets: bytes, mark: bytes | None = None
+    ) -> Receipt:
         """File a mail in the inboxes of its forward-paths, and answer for it.
 
+        :param mark: what tells that this is the same mail, should it come again.
         :raises MailLoop: it has passed too many servers.
         :raises Refusal: as `accepts`, where an inbox went since.
         """
@@ -71,20 +85,44 @@ class Receive:
                 f"The mail has passed {self.hops} servers: it goes round in a loop. "
                 "Look for a forward that leads back."
             )
-        targets = await self._targets(transaction)
         queue_id = new_id("")
         at = self.now()
+        if len(octets) < LARGE:
+            receipts = _Receipts(transaction.mail_from, octets, mark)
+        else:
+            receipts = await deferToThread(
+                _Receipts, transaction.mail_from, octets, mark
+            )
+        try:
+            filed = await self._file(transaction, octets, receipts, queue_id, at)
+        except NotFound:
+            # An inbox went between our look and the filing: the others are to have it.
+            self.directory.forget("")
+            filed = await self._file(transaction, octets, receipts, queue_id, at)
+        return Receipt(
+            queue_id=queue_id, message_ids=tuple(one.message_id for one in filed)
+        )
+
+    async def _file(
+        self,
+        transaction: Transaction,
+        octets: bytes,
+        receipts: _Receipts,
+        queue_id: str,
+        at: datetime,
+    ) -> list[Filed]:
+        targets = await self._targets(transaction)
         header = self._trace(transaction, targets, queue_id, at)
         derived = await derive(header + octets)
-        receipts = _Receipts(transaction.mail_from, octets)
         filings = [
             self._filing(target, transaction, derived, at, receipts)
             for target in targets
         ]
-        filed = await self.filer.file(filings)
-        return Receipt(
-            queue_id=queue_id, message_ids=tuple(one.message_id for one in filed)
-        )
+        try:
+            return await self.filer.file(filings)
+        except Unstorable as error:
+            # What is derived is to be storable: a bug of ours, and no fault of theirs.
+            raise TemporaryFailure("The mail could not be stored.") from error
 
     async def _target(self, forward: Forward) -> _Target:
         address = self._address(forward.path)
@@ -96,10 +134,7 @@ class Receive:
         found = await self.directory.mailbox(address)
         if found is None or found[0].archived:
             raise NoSuchInbox(f"No inbox {address}.")
-        home, tag = found
-        if home.suspended and address.base.local.lower() not in ROLE_NAMES:
-            raise InboxSuspended(f"The inbox {address} takes no mail now; try later.")
-        return _Target(home, address, tag)
+        return _Target(found[0], address, found[1])
 
     def _address(self, path: str) -> Address:
         # RFC 5321, 4.5.1: postmaster needs no domain.
@@ -113,20 +148,25 @@ class Receive:
     async def _targets(self, transaction: Transaction) -> list[_Target]:
         """Each inbox once for each tag.
 
-        An inbox that went since is passed over, unless it was the only one.
+        An inbox that went since is passed over, unless it was the only one. One that
+        was suspended since gets the mail all the same, unless all were: we said that we
+        would take it, and the peer would not try again for one of several.
         """
         targets: dict[tuple[str, str | None], _Target] = {}
         refusal: Exception = NoSuchInbox("The mail has no recipient.")
         for forward in transaction.rcpt_to:
             try:
                 target = await self._target(forward)
-            except (NoSuchInbox, InboxSuspended) as error:
+            except NoSuchInbox as error:
                 refusal = error
             else:
                 targets.setdefault((target.home.inbox_id, target.tag), target)
-        if not targets:
+        found = list(targets.values())
+        if not found:
             raise refusal
-        return list(targets.values())
+        if all(target.suspended for target in found):
+            raise _suspended(found[0])
+        return found
 
     def _trace(
         self,
@@ -196,7 +236,7 @@ class Receive:
             sent_at=derived.sent_at,
             received_at=at,
             key_id=None,
-            receipt=receipts.of(target.address) if receipts.retried else None,
+            receipt=receipts.of(target.address) if receipts.known else None,
             event_type="message.received",
             event_data=announcement(message_id, home.address, derived, at),
         )
@@ -210,17 +250,21 @@ class _Receipts:
     comes straight from a client has no such mark, and is always taken.
     """
 
-    def __init__(self, mail_from: str, octets: bytes) -> None:
-        self.retried = count_received(octets) > 0
+    def __init__(self, mail_from: str, octets: bytes, mark: bytes | None) -> None:
+        self.known = mark is not None or count_received(octets) > 0
         self._hash = hashlib.sha256(mail_from.encode("utf-8", "replace") + b"\0")
-        if self.retried:
-            self._hash.update(octets)
+        if self.known:
+            self._hash.update(octets if mark is None else mark)
 
     def of(self, address: Address) -> bytes:
         """What stands for the mail at this address."""
         own = self._hash.copy()
         own.update(b"\0" + str(address).encode("utf-8", "replace"))
         return own.digest()[:16]
+
+
+def _suspended(target: _Target) -> InboxSuspended:
+    return InboxSuspended(f"The inbox {target.address} takes no mail now; try later.")
 
 
 class Announced(msgspec.Struct, rename="camel", frozen=True, kw_only=True):

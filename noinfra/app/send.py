@@ -1,26 +1,22 @@
-"""Mail that leaves: composed, signed and filed in Sent, with a delivery a recipient.
-
-What is stored is what is sent. All ways of sending come through `Send._release`.
-"""
+"""Mail that a caller writes: checked, composed, and released."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import msgspec
 from attrs import define, frozen
 from twisted.internet.threads import deferToThread
 
 from noinfra.app.access import Access
-from noinfra.app.content import LARGE, derive, json_of
+from noinfra.app.content import LARGE
 from noinfra.app.directory import Home
-from noinfra.app.filer import Filer
 from noinfra.app.homes import Homes
 from noinfra.app.ids import new_id
 from noinfra.app.letters import Letters
-from noinfra.app.receive import announcement
+from noinfra.app.release import Addressee, Outbound, Release, require_active
 from noinfra.app.requests import (
     ForwardMessage,
     ReplyAllToMessage,
@@ -30,7 +26,6 @@ from noinfra.app.requests import (
     Written,
 )
 from noinfra.app.selecting import SYSTEM_LABELS
-from noinfra.app.signing import Signing
 from noinfra.app.writing import (
     NOTHING,
     Answered,
@@ -44,7 +39,6 @@ from noinfra.app.writing import (
 )
 from noinfra.errors import (
     IdempotencyMismatch,
-    InboxSuspended,
     Invalid,
     NotFound,
     TooLarge,
@@ -52,11 +46,10 @@ from noinfra.errors import (
 from noinfra.mail.compose import compose
 from noinfra.mail.encode import ComposeError
 from noinfra.mail.mailbox import Mailbox
-from noinfra.mail.thread import ancestry
 from noinfra.model import Message
 from noinfra.store.database import Database
 from noinfra.store.failures import UniqueViolation
-from noinfra.store.filing import Filing, Idempotency, NewDelivery
+from noinfra.store.filing import Idempotency
 from noinfra.store.idempotency import Idempotencies
 from noinfra.store.messages import Messages
 
@@ -76,10 +69,8 @@ class Send:
     database: Database
     homes: Homes
     letters: Letters
-    filer: Filer
-    signing: Signing
+    release: Release
     size_limit: int
-    lifetime: timedelta
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     async def send(self, access: Access, request: SendMessage) -> Sent:
@@ -178,10 +169,7 @@ class Send:
 
     async def _sender(self, access: Access, request: Written) -> Home:
         home = await self.homes.of(access, request.inbox_id)
-        if home.suspended or home.archived:
-            raise InboxSuspended(
-                f"The inbox {home.address} sends nothing now; set it active first."
-            )
+        require_active(home)
         taken = SYSTEM_LABELS.intersection(request.labels)
         if taken:
             raise Invalid(
@@ -240,63 +228,23 @@ class Send:
         outgoing: Outgoing,
         key: Idempotency | None,
     ) -> str:
-        composition, at = outgoing.composition, self.now()
-        octets = await self._composed(outgoing)
-        octets = await self.signing.sign(octets, home.domain)
-        derived = await derive(octets)
         message_id = new_id("msg_")
-        filing = Filing(
-            message_id=message_id,
-            customer_id=home.customer_id,
-            deployment_id=home.deployment_id,
-            agent_id=home.agent_id,
-            inbox_id=home.inbox_id,
-            folder_id=home.folders["Sent"],
-            thread_id=new_id("thr_"),
-            content=derived.content,
-            direction="outbound",
-            state="queued",
-            labels=sorted({"sent", *request.labels}),
-            mail_from=home.address,
-            rcpt_to=None,
-            tag=None,
-            rfc_message_id=composition.message_id,
-            in_reply_to=composition.in_reply_to,
-            reference_ids=derived.reference_ids,
-            ancestors=ancestry(
-                composition.message_id,
-                [composition.in_reply_to] if composition.in_reply_to else [],
-                composition.references,
+        await self.release.release(
+            access,
+            home,
+            Outbound(
+                message_id=message_id,
+                octets=await self._composed(outgoing),
+                domain=home.domain,
+                mail_from=home.address,
+                recipients=[
+                    Addressee(address=to.address) for to in outgoing.recipients
+                ],
+                bcc=outgoing.bcc,
+                labels=request.labels,
+                idempotency=key,
             ),
-            subject=derived.subject,
-            from_=derived.from_,
-            to_=json_of(composition.to),
-            cc=json_of(composition.cc),
-            bcc=json_of(outgoing.bcc),
-            reply_to=derived.reply_to,
-            preview=derived.preview,
-            attachments=derived.attachments,
-            size=derived.content.size,
-            sent_at=composition.date,
-            received_at=at,
-            key_id=access.key_id,
-            receipt=None,
-            event_type="message.queued",
-            event_data=announcement(message_id, home.address, derived, at),
-            deliveries=[
-                NewDelivery(
-                    delivery_id=new_id("dlv_"),
-                    mail_from=home.address,
-                    rcpt_to=str(one.address),
-                    destination=one.address.ascii_domain,
-                    due_at=at,
-                    expires_at=at + self.lifetime,
-                )
-                for one in outgoing.recipients
-            ],
-            idempotency=key,
         )
-        await self.filer.file([filing])
         return message_id
 
     async def _composed(self, outgoing: Outgoing) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from attrs import define, field, frozen
@@ -11,11 +11,13 @@ from twisted.internet.defer import Deferred
 
 from noinfra.boundaries import Attempt as RelayAttempt
 from noinfra.boundaries import Outcome
+from noinfra.errors import TemporaryFailure
 from noinfra.model import Attempt
 from noinfra.store.database import Database
 from noinfra.store.queue import Claimed, Settlement, Trouble, remember, settle
 
 _AT_ONCE = 500
+_TRIES = 6
 # RFC 5321, 3.8: the peer shuts down; nothing was said of the recipient.
 _CLOSING = 421
 
@@ -94,7 +96,7 @@ def _attempt(claimed: Claimed, one: RelayAttempt) -> Attempt:
 
 @frozen(eq=False)
 class _Job:
-    settlement: Settlement
+    settlements: Sequence[Settlement]
     done: Deferred[None] = field(factory=Deferred)
 
 
@@ -110,9 +112,9 @@ class Settler:
     _waiting: deque[_Job] = field(factory=deque)
     _running: Deferred[None] | None = None
 
-    async def settle(self, settlement: Settlement) -> None:
-        """Write it, and return when it is on disk."""
-        job = _Job(settlement)
+    async def settle(self, *settlements: Settlement) -> None:
+        """Write them, and return when they are on disk."""
+        job = _Job(settlements)
         self._waiting.append(job)
         if self._running is None:
             self._running = Deferred()
@@ -138,17 +140,31 @@ class Settler:
             ended.callback(None)
 
     async def _commit(self, batch: list[_Job]) -> None:
-        settlements = [job.settlement for job in batch]
+        settlements = [one for job in batch for one in job.settlements]
         try:
-            async with self.database.system() as tx:
-                await settle(tx, self.lease, settlements)
-                await remember(tx, *_found(settlements))
+            await self._write(settlements)
         except Exception as error:
             for job in batch:
                 job.done.errback(error)
             return
         for job in batch:
             job.done.callback(None)
+
+    async def _write(self, settlements: list[Settlement]) -> None:
+        """Insist: what is not written down will be sent once more.
+
+        While the database is away each try waits for a connection, so this is no storm.
+        """
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                async with self.database.system() as tx:
+                    await settle(tx, self.lease, settlements)
+                    await remember(tx, *_found(settlements))
+            except TemporaryFailure:
+                if not tries_left:
+                    raise
+            else:
+                return
 
 
 def _found(settlements: list[Settlement]) -> tuple[list[Trouble], list[str]]:
@@ -165,6 +181,9 @@ def _found(settlements: list[Settlement]) -> tuple[list[Trouble], list[str]]:
                 code=last.code,
                 response=last.response,
             )
-        else:
+        elif last.code is not None and last.remote_host:
             well.add(destination)
-    return [one for one in troubled.values() if one.destination not in well], list(well)
+    return (
+        [one for one in troubled.values() if one.destination not in well],
+        sorted(well),
+    )

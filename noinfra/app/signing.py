@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
+from twisted.python.failure import Failure
 
 from noinfra.app.content import LARGE
 from noinfra.app.seal import Seal
@@ -45,7 +46,7 @@ class Signing:
     seal: Seal
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     _signers: dict[str, list[Signer]] = field(factory=dict)
-    _making: dict[str, Deferred[list[Signer]]] = field(factory=dict)
+    _waiting: dict[str, list[Deferred[list[Signer]]]] = field(factory=dict)
 
     async def sign(self, octets: bytes, domain: str) -> bytes:
         """The mail with the domain's signatures before it."""
@@ -69,24 +70,18 @@ class Signing:
         known = self._signers.get(domain)
         if known is not None:
             return known
-        making = self._making.get(domain)
-        if making is None:
-            making = Deferred.fromCoroutine(self._load(domain))
-            self._making[domain] = making
-            making.addBoth(lambda result: self._made(domain, result))
         # Several may wait for the one that makes: each gets a Deferred of its own.
         mine: Deferred[list[Signer]] = Deferred()
-
-        def pass_on(result: list[Signer]) -> list[Signer]:
-            mine.callback(result)
-            return result
-
-        making.addCallbacks(pass_on, mine.errback)
+        waiting = self._waiting.setdefault(domain, [])
+        waiting.append(mine)
+        if len(waiting) == 1:
+            making = Deferred.fromCoroutine(self._load(domain))
+            making.addBoth(self._made, domain)
         return await mine
 
-    def _made(self, domain: str, result: list[Signer]) -> list[Signer]:
-        del self._making[domain]
-        return result
+    def _made(self, result: list[Signer] | Failure, domain: str) -> None:
+        for mine in self._waiting.pop(domain):
+            mine.callback(result)
 
     async def _load(self, domain: str) -> list[Signer]:
         keys = await self._stored(domain)

@@ -55,6 +55,7 @@ class Tenants:
         self, access: Access, request: ListCustomers
     ) -> Listing[Customer]:
         """All customers for a root key; for another its own."""
+        access.require_wide()
         found = await Customers(self.database.single(access.customer_id)).page(
             access.customer_id, cursor_key(request.cursor, "cus_"), request.limit + 1
         )
@@ -62,6 +63,7 @@ class Tenants:
 
     async def get_customer(self, access: Access, request: CustomerById) -> Customer:
         """One customer."""
+        access.require_wide()
         customer_id = access.customer(request.customer_id)
         found = await Customers(self.database.single(customer_id)).get(customer_id)
         return _there(found, "customer", customer_id)
@@ -118,6 +120,7 @@ class Tenants:
         self, access: Access, request: ListDeployments
     ) -> Listing[Deployment]:
         """The deployments of a customer, newest first."""
+        access.confine(deployment_id=access.deployment_id, inbox_id=None)
         found = await Deployments(self.database.single(access.customer_id)).page(
             access.filter_customer(request.customer_id),
             access.deployment_id,
@@ -130,8 +133,7 @@ class Tenants:
         self, access: Access, request: DeploymentById
     ) -> Deployment:
         """One deployment."""
-        if access.deployment_id not in (None, request.deployment_id):
-            raise _missing("deployment", request.deployment_id)
+        access.confine(deployment_id=request.deployment_id, inbox_id=None)
         found = await Deployments(self.database.single(access.customer_id)).get(
             request.deployment_id
         )

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from html import escape
+from itertools import chain
 
 import msgspec
 from attrs import frozen
@@ -43,7 +44,7 @@ class Outgoing:
         """Everyone who gets a copy, each address once."""
         composition = self.composition
         everyone = (*composition.to, *composition.cc, *self.bcc)
-        return tuple({str(one.address): one for one in everyone}.values())
+        return _each_once(everyone)
 
 
 @frozen(kw_only=True)
@@ -131,10 +132,25 @@ def read(texts: Sequence[str], field: str) -> tuple[Mailbox, ...]:
 
 def people(column: str) -> tuple[Mailbox, ...]:
     """The mailboxes of a stored JSON column, those that can be written to."""
-    found: list[Mailbox] = []
-    for text in msgspec.json.decode(column, type=list[str]):
-        found += mailboxes(text)
-    return tuple(found)
+    texts = msgspec.json.decode(column, type=list[str])
+    found = chain.from_iterable(mailboxes(text) for text in texts)
+    return tuple(one for one in found if _is_usable(one))
+
+
+def _is_usable(mailbox: Mailbox) -> bool:
+    """Whether it has a domain that the DNS can know; what came in may have none."""
+    try:
+        return bool(mailbox.address.ascii_domain)
+    except AddressError:
+        return False
+
+
+def _each_once(everyone: Iterable[Mailbox]) -> tuple[Mailbox, ...]:
+    """Each address once, however its domain is spelled; the first of each."""
+    kept: dict[tuple[str, str], Mailbox] = {}
+    for one in everyone:
+        kept.setdefault((one.address.local, one.address.ascii_domain), one)
+    return tuple(kept.values())
 
 
 def answer_to(original: Message, home: Home) -> tuple[Mailbox, ...]:
@@ -147,7 +163,7 @@ def answer_to(original: Message, home: Home) -> tuple[Mailbox, ...]:
 def everyone_else(original: Message, home: Home) -> tuple[Mailbox, ...]:
     """The other recipients of the original, without ourselves under any tag."""
     answered = {one.address.canonical for one in answer_to(original, home)}
-    return tuple(
+    return _each_once(
         one
         for one in (*people(original.to_), *people(original.cc))
         if one.address.canonical not in answered and not is_self(one, home)

@@ -1,12 +1,13 @@
 """Server-sent events: GET /v1/events/stream (the HTML standard, 9.2).
 
 First ``retry: 3000`` and the cursor as an ``id:``, so that even a reader which has seen
-no event yet comes back to where it was; then one ``id:`` and ``data:`` an event, without
-a name, so that a plain onmessage sees it; a comment every 15 seconds.
+no event yet comes back to where it was; then one ``id:`` and ``data:`` an event,
+without a name, so that a plain onmessage sees it; a comment every 15 seconds.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from attrs import define, field
@@ -52,8 +53,8 @@ class Stream:
         access = await self.gate.admit(exchange, in_query=query.api_key)
         access.require(LIVE)
         self.readers.room()
-        # A browser that reconnects repeats the URL, and says in the header field how far
-        # it came: that is later.
+        # A browser that reconnects repeats the URL, and says in the header field how
+        # far it came: that is later.
         after = exchange.header("last-event-id") or query.after
         head = Answer(
             content_type=b"text/event-stream", headers=((b"X-Accel-Buffering", b"no"),)
@@ -117,7 +118,7 @@ class StreamReader:
                 return
         self.request.finish()
 
-    def _write(self, events: list[Event]) -> None:
+    def _write(self, events: Sequence[Event]) -> None:
         self.request.write(
             b"".join([self.live.frames.of(event).sse for event in events])
         )

@@ -1,14 +1,14 @@
 """What the two live fronts share: who may read, events encoded once, readers that lag.
 
 A reader is a subscription to the log and a connection. Its coroutine takes a batch,
-writes it, and waits while the client does not keep up; meanwhile the events gather in the
-subscription, whose backlog is bounded. A reader that falls too far behind, or stays
+writes it, and waits while the client does not keep up; meanwhile the events gather in
+the subscription, whose backlog is bounded. A reader that falls too far behind, or stays
 behind too long, is closed: it can come back with its cursor and has lost nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Protocol
 
 import msgspec
@@ -31,18 +31,18 @@ from noinfra.fronts.rest.mail_views import EventView
 from noinfra.fronts.valve import Valve
 from noinfra.model import Event
 
-#: Seconds between two signs of life, and how many of those between two looks at the key.
+#: Seconds between two signs of life, and how many of those between looks at the keys.
 BEAT = 15.0
 BEATS_A_CHECK = 2
 #: So many of the latest events are kept as they are written.
 RECENT = 1024
 
 
-class LiveQuery(EventFilter, kw_only=True):
+class LiveQuery(EventFilter, kw_only=True, frozen=True):
     """What the query of a live front may say.
 
-    A browser's WebSocket and EventSource can set no header field, so the key may come in
-    the query here, and nowhere else.
+    A browser's WebSocket and EventSource can set no header field, so the key may come
+    in the query here, and nowhere else.
     """
 
     after: Annotated[str, Meta(max_length=64)] | None = None
@@ -63,7 +63,7 @@ decode_query = Decoder(LiveQuery, (), "GET")
 
 @frozen
 class Frame:
-    """An event as it is written to a WebSocket, and to a stream of server-sent events."""
+    """An event as it is written to a WebSocket, and to server-sent events."""
 
     websocket: bytes
     sse: bytes
@@ -192,7 +192,7 @@ class Readers:
 async def pump(
     subscription: Subscription,
     valve: Valve,
-    write: Callable[[list[Event]], None],
+    write: Callable[[Sequence[Event]], None],
     deadlines: Deadlines,
 ) -> None:
     """Write what happens until the client is gone.

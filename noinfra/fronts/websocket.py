@@ -22,6 +22,7 @@ try may mend with 1013, a reader that lags among it.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -224,7 +225,7 @@ class Connection(WebSocketServerProtocol):  # type: ignore[misc]
     async def _read(
         self, answer: str, id: str | int | None, filters: EventFilter, after: str | None
     ) -> None:
-        """Read with these filters from now on; the answer goes before the first event."""
+        """Read with these filters from now on; the answer precedes the first event."""
         subscription = await self._live.app.events.subscribe(
             self._access, filters, after
         )
@@ -242,7 +243,7 @@ class Connection(WebSocketServerProtocol):  # type: ignore[misc]
             case _:
                 self._say("filters", id, filters=filters)
 
-        def tell(events: list[Event]) -> None:
+        def tell(events: Sequence[Event]) -> None:
             if self._subscription is subscription:
                 frames = [self._live.frames.of(event).websocket for event in events]
                 self._write(b"".join(frames))
@@ -318,8 +319,8 @@ class Connection(WebSocketServerProtocol):  # type: ignore[misc]
         self._say("error", id, code=refusal.slug, message=refusal.text, **more)
 
     def _write(self, frames: bytes) -> None:
-        # Not by sendMessage, which would frame an event anew for each of its readers, and
-        # holds what we send to the limit of what we take.
+        # Not by sendMessage, which would frame an event anew for each of its readers,
+        # and holds what we send to the limit of what we take.
         if self.state == self.STATE_OPEN:
             self.transport.write(frames)
 

@@ -4,7 +4,7 @@ parse_path and parse_mailbox refuse what RFC 5321, 4.1.2 does not allow, and say
 parse_address_list never refuses: it reads what stands in the fields of real mail.
 """
 
-from noinfra.mail.addresslist import Reader
+from noinfra.mail.addresslist import Reader, read_usual
 from noinfra.mail.mailbox import (
     UNSAFE,
     Address,
@@ -70,7 +70,8 @@ def parse_address_list(
     An entry that holds no address has an empty local part and domain, and what it says
     as its name. With decode=False encoded words stay, as IMAP's ENVELOPE wants them.
     """
-    return Reader(value, decode=decode).entries()
+    usual = read_usual(value, decode=decode)
+    return Reader(value, decode=decode).entries() if usual is None else usual
 
 
 def mailboxes(value: str) -> tuple[Mailbox, ...]:

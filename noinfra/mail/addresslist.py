@@ -31,6 +31,20 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+# One entry as nearly all are written: a@b, <a@b>, Name <a@b> or "Name" <a@b>. In an
+# address no "?" is taken, and after a bare name a blank is wanted, so that no encoded
+# word (which may hold any mark but blanks) can reach out of the name.
+_ATOM = r"[!#-'*+\-./0-9=A-Z^-~]++"
+_USUAL = re.compile(
+    rf"""
+    (?: (?: "([ !#-\[\]-~]*+)"[ ]? | ((?:[!#-'*+\-./0-9=?A-Z^-~]++[ ])*+) )
+        <({_ATOM})@({_ATOM})>
+      | ({_ATOM})@({_ATOM})
+    )
+    (?:,[ ]?|\Z)
+    """,
+    re.VERBOSE,
+)
 _QUOTED = re.compile(r'"((?:[^"\\]++|\\.)*+)"', re.DOTALL)
 _COMMENT_PART = re.compile(r"[^()\\]++|\\.|[()]|\\", re.DOTALL)
 
@@ -43,6 +57,27 @@ class _Token:
     text: str
     at: int
     glued: bool  # no blank or comment stands before it
+
+
+def read_usual(value: str, *, decode: bool) -> tuple[Mailbox, ...] | None:
+    """What a Reader would make of a list whose entries are all of the usual forms.
+
+    None where one is not; it takes a tenth of the time.
+    """
+    entries: list[Mailbox] = []
+    at, end = 0, len(value)
+    while at < end:
+        match = _USUAL.match(value, at)
+        if match is None:
+            return None
+        quoted, name, local, domain, bare_local, bare_domain = match.groups()
+        name = (quoted or name or "").strip(" ")
+        if decode and "=?" in name:
+            name = decode_words(name).strip()
+        address = Address(local=local or bare_local, domain=domain or bare_domain)
+        entries.append(Mailbox(name=name, address=address))
+        at = match.end()
+    return tuple(entries)
 
 
 class Reader:

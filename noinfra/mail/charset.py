@@ -132,10 +132,18 @@ def _codec_table() -> dict[str, str]:
 
 
 _CODECS = _codec_table()
+# What nine labels of ten are, to the letter.
+_USUAL = {
+    label: _CODECS[_fold(label.lower())]
+    for label in ("utf-8", "UTF-8", "us-ascii", "US-ASCII", "iso-8859-1", "ISO-8859-1")
+}
 
 
 def codec_name(charset: str) -> str | None:
     """The Python codec that reads this label, or None for an unknown one."""
+    usual = _USUAL.get(charset)
+    if usual is not None:
+        return usual
     label = charset.strip(" \t\"'<>[];,").lower()
     if len(label) > _LONGEST_LABEL:
         return None

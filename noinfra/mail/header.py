@@ -7,8 +7,7 @@ length of the field, whatever it holds.
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
-
-from attrs import frozen
+from typing import NamedTuple
 
 from noinfra.mail.charset import decode
 from noinfra.mail.parameters import comment_end, parse_parameters, split_parameters
@@ -23,6 +22,7 @@ __all__ = [
     "parse_date",
     "parse_fields",
     "parse_parameters",
+    "read_text",
     "split_parameters",
     "unfold",
 ]
@@ -40,12 +40,12 @@ _MBOX_LINE = re.compile(rb">?From [ \t]*+[^\s:][^\n]*+(?:\n|\Z)")
 _HEADER_END = re.compile(rb"\n\r?\n")
 
 
-@frozen(kw_only=True)
-class Field:
+class Field(NamedTuple):
     """One header field: its name as written, and all between its colon and line end.
 
     The value is raw and still folded. octets[start:end] is the whole field with its
-    last line break, as DKIM and IMAP's HEADER.FIELDS want it.
+    last line break, as DKIM and IMAP's HEADER.FIELDS want it. It is a tuple because
+    there are twenty in each mail, and one is made in a fifth of the time.
     """
 
     name: str
@@ -102,9 +102,7 @@ def _field(match: re.Match[bytes], defects: list[str]) -> Field:
         value = value[:MAX_FIELD_OCTETS]
     if value[-1:] == b"\r":
         value = value[:-1]
-    return Field(
-        name=name.decode("ascii"), value=value, start=match.start(1), end=match.end()
-    )
+    return Field(name.decode("ascii"), value, match.start(1), match.end())
 
 
 def _blank_line(octets: bytes, at: int, end: int) -> int | None:
@@ -121,7 +119,12 @@ def _line_end(octets: bytes, at: int, end: int) -> int:
 
 def decode_text(field: Field) -> str:
     """What an unstructured field says, such as Subject, on one line."""
-    return decode_words(unfold(field.value)).strip()
+    return read_text(field.value)
+
+
+def read_text(value: bytes) -> str:
+    """The same of its value alone."""
+    return decode_words(unfold(value)).strip()
 
 
 _BRACKETED = re.compile(r"<([^<>]{1,2000})>")

@@ -16,6 +16,7 @@ and a defect is noted; a message never fails to be stored for what it holds.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from attrs import define, field
@@ -65,6 +66,11 @@ _SINGLE = (
     "content-type",
     "content-transfer-encoding",
 )
+# As nearly all mailers write them: these need no reading.
+_ENCODINGS = {
+    f" {name}".encode(): name
+    for name in ("7bit", "8bit", "binary", "base64", "quoted-printable")
+}
 # RFC 6838, 4.2
 _TYPE = re.compile(r"[^\s/]{1,127}/[^\s/]{1,127}\Z")
 
@@ -74,14 +80,16 @@ def parse(octets: bytes) -> Message:
     parser = _Parser(octets=octets)
     root = parser.part(0, len(octets), prefix="", number=None, depth=0)
     parts = tuple(_preorder(root))
-    counts: dict[str, int] = {}
-    for one in root.fields:
-        name = one.name.lower()
-        counts[name] = counts.get(name, 0) + 1
-    defects = [f"more than one {name}" for name in _SINGLE if counts.get(name, 0) > 1]
-    return Message(
-        root=root, parts=parts, defects=tuple(defects + parser.defects)[:MAX_DEFECTS]
-    )
+    defects = tuple(_repeated(root) + parser.defects)
+    return Message(root=root, parts=parts, defects=defects[:MAX_DEFECTS])
+
+
+def _repeated(root: Part) -> list[str]:
+    """The defects of fields that stand more than once, and may not."""
+    if len(root.values) == len(root.fields):
+        return []
+    counts = Counter(one.name.lower() for one in root.fields)
+    return [f"more than one {name}" for name in _SINGLE if counts[name] > 1]
 
 
 def _preorder(part: Part) -> Iterator[Part]:
@@ -113,9 +121,9 @@ class _Parser:
         limit = min(MAX_FIELDS, self._fields_left)
         fields, body_start, defects = parse_fields(self.octets, start, end, limit=limit)
         self._fields_left -= len(fields)
-        content = {one.name.lower(): one.value for one in reversed(fields)}
-        main, sub, parameters = _content_type(content.get("content-type"), default)
-        encoding = _encoding(content.get("content-transfer-encoding"))
+        values = {one.name.lower(): one.value for one in reversed(fields)}
+        main, sub, parameters = _content_type(values.get("content-type"), default)
+        encoding = _encoding(values.get("content-transfer-encoding"))
         regions: tuple[tuple[int, int], ...] = ()
         if main == "multipart" and not opaque:
             regions = self._regions(
@@ -132,7 +140,7 @@ class _Parser:
         else:
             children = ()
         disposition, disposition_parameters = _disposition(
-            content.get("content-disposition")
+            values.get("content-disposition")
         )
         counted = main in ("text", "message") or (main == "multipart" and not children)
         return Part(
@@ -143,16 +151,17 @@ class _Parser:
             encoding=encoding,
             disposition=disposition,
             disposition_parameters=disposition_parameters,
-            content_id=_identifier(content.get("content-id")),
-            description=_text(content.get("content-description")),
-            language=_languages(content.get("content-language")),
-            location=_location(content.get("content-location")),
-            md5=_text(content.get("content-md5")),
+            content_id=_identifier(values.get("content-id")),
+            description=_text(values.get("content-description")),
+            language=_languages(values.get("content-language")),
+            location=_location(values.get("content-location")),
+            md5=_text(values.get("content-md5")),
             header_start=start,
             body_start=body_start,
             end=end,
             lines=count_lines(self.octets, body_start, end) if counted else 0,
             fields=fields,
+            values=values,
             children=children,
         )
 
@@ -310,6 +319,9 @@ def _content_type(value: bytes | None, default: str) -> tuple[str, str, dict[str
 def _encoding(value: bytes | None) -> str:
     if value is None:
         return "7bit"
+    usual = _ENCODINGS.get(value)
+    if usual is not None:
+        return usual
     token = parse_parameters(value)[0]
     return token[:40] if token.isascii() and token else "7bit"
 

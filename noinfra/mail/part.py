@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from noinfra.mail.address import Mailbox, mailboxes
 from noinfra.mail.charset import decode
-from noinfra.mail.header import Field, decode_text, message_ids, parse_date, unfold
+from noinfra.mail.header import Field, message_ids, parse_date, read_text, unfold
 
 MAX_FILENAME = 200
 MAX_REFERENCES = 200
@@ -32,7 +32,8 @@ class Part:
     A message/rfc822 part has the message in it as its only child. A multipart in which
     no boundary was found has no children and is read as plain text. filename is for
     display: decoded, without path, controls or marks that hide an ending. lines are
-    counted for text and message parts, which alone are asked for them; else 0.
+    counted for text and message parts, which alone are asked for them; else 0. values
+    has the raw value of the first field of each name, by the name in lower case.
     """
 
     path: str
@@ -52,6 +53,7 @@ class Part:
     end: int
     lines: int
     fields: tuple[Field, ...] = field(repr=False)
+    values: dict[str, bytes] = field(repr=False)
     children: tuple["Part", ...] = field(repr=False)
 
     @property
@@ -107,6 +109,8 @@ class Message:
 
     def first(self, name: str) -> Field | None:
         """The first field of this name, in any case."""
+        if name.lower() not in self.root.values:
+            return None
         return next(iter(self.all(name)), None)
 
     def all(self, name: str) -> tuple[Field, ...]:
@@ -120,8 +124,7 @@ class Message:
     @cached_property
     def subject(self) -> str:
         """The subject, decoded; empty when there is none."""
-        subject = self.first("subject")
-        return "" if subject is None else decode_text(subject)
+        return read_text(self.root.values.get("subject", b""))
 
     @cached_property
     def message_id(self) -> str | None:
@@ -141,8 +144,8 @@ class Message:
     @cached_property
     def date(self) -> datetime | None:
         """The Date in UTC, or None when there is no sound one."""
-        date = self.first("date")
-        return None if date is None else parse_date(date.value)
+        date = self.root.values.get("date")
+        return None if date is None else parse_date(date)
 
     @cached_property
     def from_(self) -> tuple[Mailbox, ...]:
@@ -175,14 +178,12 @@ class Message:
         return self._mailboxes("bcc")
 
     def _mailboxes(self, name: str) -> tuple[Mailbox, ...]:
-        found = self.first(name)
-        if found is None:
-            return ()
-        return mailboxes(decode(unfold(found.value), "utf-8")[0])
+        found = self.root.values.get(name)
+        return () if not found else mailboxes(decode(unfold(found), "utf-8")[0])
 
     def _ids(self, name: str) -> tuple[str, ...]:
-        found = self.first(name)
-        ids = () if found is None else message_ids(found.value)
+        found = self.root.values.get(name)
+        ids = () if found is None else message_ids(found)
         if len(ids) > MAX_REFERENCES:
             return (ids[0], *ids[1 - MAX_REFERENCES :])
         return ids

@@ -8,7 +8,7 @@ from attrs import frozen
 
 from noinfra.mail.html import to_text
 from noinfra.mail.reply_html import extract_html
-from noinfra.mail.reply_lines import kinds, split_inline
+from noinfra.mail.reply_lines import is_unmarked, kinds, split_inline
 from noinfra.mail.reply_parts import new_lines
 
 __all__ = ["Extracted", "extract", "extract_html", "extracted"]
@@ -43,18 +43,21 @@ def extract(text: str) -> str:
     A line whose end is the introduction of a quote is cut before that.
     """
     head, tail = text[:_TEXT_LIMIT], text[_TEXT_LIMIT:]
-    lines = _lines(head)
+    # What comes after the last of these lines stays in one piece, as if it were one.
+    unix = head.replace("\r\n", "\n").replace("\r", "\n").split("\n", _LINES)
+    if is_unmarked(unix):
+        return ("\n".join(unix) + tail).strip()
+    lines = _introductions_apart(unix)
     kept = new_lines(lines, kinds(lines))
     new = "\n".join(line for line, keep in zip(lines, kept, strict=True) if keep)
     return (new + tail if kept[-1] else new).strip()
 
 
-def _lines(text: str) -> list[str]:
-    # What comes after the last of these lines stays in one piece, as if it were one.
-    unix = text.replace("\r\n", "\n").replace("\r", "\n")
+def _introductions_apart(unix: list[str]) -> list[str]:
+    """The lines, with an introduction that ends one of them on a line of its own."""
     lines: list[str] = []
     splits = 0
-    for line in unix.split("\n", _LINES):
+    for line in unix:
         may_split = splits < _SPLITS and line.endswith(":")
         splits += may_split
         lines.extend((split_inline(line) if may_split else None) or [line])

@@ -11,7 +11,7 @@ from itertools import groupby
 
 from noinfra.mail.html_lines import REST, Line, html_lines
 from noinfra.mail.html_tokens import VOID, Token, tokens
-from noinfra.mail.reply_lines import Kind, introduces, kinds, plain
+from noinfra.mail.reply_lines import Kind, introduces, is_unmarked, kinds, plain
 from noinfra.mail.reply_parts import new_lines
 
 _LINES = 1000
@@ -60,6 +60,10 @@ def extract_html(html: str) -> str:
     Where there is nothing to drop, it is the HTML as it came.
     """
     lines = html_lines(html, region=_region)
+    if not any([line.depth or line.region for line in lines]) and is_unmarked(
+        [line.text for line in lines[:_LINES]]
+    ):
+        return html
     found = _kinds(lines)
     kept = new_lines([line.text for line in lines], found, choosable=False)
     if all(kept):

@@ -5,7 +5,7 @@ are cheap and look at bounded text, since anybody may send us anything.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from itertools import islice
 
@@ -25,6 +25,9 @@ from noinfra.mail.quote_phrases import (
 
 class Kind(Enum):
     """What a line is."""
+
+    # Enum's own is a function in Python, and each line is looked up in several sets.
+    __hash__ = object.__hash__
 
     EMPTY = "empty"
     TEXT = "text"
@@ -73,6 +76,26 @@ _OPENS = re.compile(
 # Scripts that put no spaces between words have no beginnings of words to look for.
 _VERBS = tuple(verb if ord(verb[0]) > 0x2E00 else f" {verb}" for verb in WROTE)
 _LAST_VERBS = tuple(verb for verb in WROTE if len(verb) > 3)
+
+# How a sign of quoting begins or ends at the least; see is_unmarked.
+_FIRST_OF_MARKS = frozenset(">-_=*~#+[|\u2013\u2014\u2500\u1427")
+_LAST_OF_MARKS = frozenset(":\uff1a->")
+_BEFORE_SENT = "(<[*_- "
+_VERB_END = 4
+
+
+def _by_head(phrases: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The phrases by their first two characters: one look-up rules out nearly all."""
+    heads: dict[str, list[str]] = {}
+    for phrase in phrases:
+        heads.setdefault(phrase[:2], []).append(phrase)
+    return {head: tuple(found) for head, found in heads.items()}
+
+
+_SENT_FROM = _by_head(SENT_FROM)
+# Also the beginnings of _ISO_DATE and _POSTED_BY.
+_HEADS_OF_MARKS = _by_head((*SENT_FROM, "19", "20", "posted by "))
+_VERB_ENDS = frozenset(verb[-_VERB_END:] for verb in _LAST_VERBS)
 _ADDRESS = re.compile(r"[<(\[][^\s<>()\[\]@]{1,90}@[^\s<>()\[\]@]{1,190}")
 _NAMED = re.compile(r"(?:[^\s<(\[]{1,40} ){1,6}[<(\[][^\s@]{1,90}@[^\s@]{1,190}")
 _ISO_DATE = re.compile(r"(?:> )?(?:19|20)\d\d([-/])\d{1,2}\1\d{1,2} ")
@@ -88,7 +111,35 @@ def plain(line: str) -> str:
 
     Of a longer one the beginning only: it is text, or a quote, and nothing else.
     """
-    return line[:_LINE_LIMIT].translate(_PLAIN_SPACES).strip()
+    line = line[:_LINE_LIMIT]
+    if line.isascii():
+        return line.replace("\t", " ").strip()
+    return line.translate(_PLAIN_SPACES).strip()
+
+
+def is_unmarked(lines: Sequence[str]) -> bool:
+    """Whether kinds would find some text, and nothing but text and empty lines.
+
+    So it is for most mails, and this costs a tenth of a closer look: it asks all lines
+    at once for the first and last characters without which no line is a mark. What it
+    takes for a mark need not be one.
+    """
+    texts = [text for line in lines if (text := plain(line).casefold())]
+    if (
+        not texts
+        or not _FIRST_OF_MARKS.isdisjoint([text[0] for text in texts])
+        or not _LAST_OF_MARKS.isdisjoint([text[-1] for text in texts])
+        or not _VERB_ENDS.isdisjoint([text[-_VERB_END:] for text in texts])
+    ):
+        return False
+    starts = [text.lstrip(_BEFORE_SENT) for text in texts]
+    if any([start.startswith(_HEADS_OF_MARKS.get(start[:2], ())) for start in starts]):
+        return False
+    whole = "\n".join(texts)
+    return not (
+        any(phrase in whole for phrase in FROM_SENT)
+        or any(_meaning(text) for text in texts if ":" in text or "\uff1a" in text)
+    )
 
 
 def kinds(lines: Sequence[str], given: Sequence[Kind | None] = ()) -> list[Kind]:
@@ -180,11 +231,12 @@ def _find_fields(texts: Sequence[str], found: list[Kind]) -> None:
 
 def _field(text: str) -> str | None:
     """The meaning of a header field's name, when the line begins with one."""
-    head = text[: _FIELD_NAME_LIMIT + 4].replace("\uff1a", ":")
-    name, colon, _ = head.partition(":")
-    if not colon:
-        return None
-    return FIELDS.get(name.strip("*_| >").casefold())
+    return _meaning(text[: _FIELD_NAME_LIMIT + 4])
+
+
+def _meaning(text: str) -> str | None:
+    name, colon, _ = text.replace("\uff1a", ":").partition(":")
+    return FIELDS.get(name.strip("*_| >").casefold()) if colon else None
 
 
 def _block_end(texts: Sequence[str], meanings: Sequence[str | None], start: int) -> int:
@@ -248,7 +300,7 @@ def _may_end(texts: Sequence[str], found: Sequence[Kind], index: int) -> bool:
     return (
         body.endswith(_COLONS)
         or text.endswith(_COLONS)
-        or body.endswith(_LAST_VERBS)
+        or (body[-_VERB_END:] in _VERB_ENDS and body.endswith(_LAST_VERBS))
         or bool(_ISO_DATE.match(text))
         or bool(_POSTED_BY.match(text.casefold()))
     )
@@ -398,8 +450,8 @@ def _signature(line: str, text: str) -> Kind | None:
         return Kind.SIGNATURE if exact else Kind.DASHES
     if len(text) > 120:
         return None
-    folded = text.lstrip("(<[*_- ").casefold()
-    begins = folded.startswith(SENT_FROM)
+    folded = text.lstrip(_BEFORE_SENT).casefold()
+    begins = folded.startswith(_SENT_FROM.get(folded[:2], ()))
     ends = folded.rstrip(")>]*_.").endswith(FROM_SENT)
     if not (begins or ends):
         return None

@@ -15,7 +15,6 @@ The rules, and where the known libraries differ, our choice:
 import re
 from collections.abc import Sequence
 from enum import Enum
-from itertools import takewhile
 
 from attrs import frozen
 
@@ -30,10 +29,12 @@ _SIGNATURE_LINES = {
 _SIGNATURE_SPAN = 60
 _WRAPPED = 60
 
-_STARTS_QUOTED_MAIL = (Kind.INTRODUCTION, Kind.ORIGINAL, Kind.FORWARDED)
-_BETWEEN = (*_STARTS_QUOTED_MAIL, Kind.EMPTY, Kind.RULE)
-_ENDS_SIGNATURE = (*_STARTS_QUOTED_MAIL, Kind.QUOTE)
-_SIGNS = (Kind.SIGNATURE, Kind.SIGNATURE_MAYBE, Kind.DASHES, Kind.FOOTER)
+_BLANK = frozenset({Kind.EMPTY, Kind.RULE})
+_STARTS_QUOTED_MAIL = frozenset({Kind.INTRODUCTION, Kind.ORIGINAL, Kind.FORWARDED})
+_BETWEEN = _STARTS_QUOTED_MAIL | _BLANK
+_ENDS_SIGNATURE = _STARTS_QUOTED_MAIL | {Kind.QUOTE}
+_SIGNS = frozenset(_SIGNATURE_LINES)
+_NOT_OWN = _ENDS_SIGNATURE | _SIGNS
 _LINK = re.compile(r"[<(\[]?https?://")
 # "-Ann Smith", and neither "-1" nor "- item" nor "-v".
 _DASHED_NAME = re.compile(r"-[^\W\d_]\w+(?: [^\W\d_][\w.]*){0,2}")
@@ -92,8 +93,7 @@ def _answers_between(parts: Sequence[Part], kinds: Sequence[Kind]) -> bool:
 def _has_text(part: Part, kinds: Sequence[Kind]) -> bool:
     if part.whose is not Whose.OWN:
         return False
-    blank = (Kind.EMPTY, Kind.RULE)
-    return any(kind not in blank for kind in kinds[part.start : part.end])
+    return not _BLANK.issuperset(kinds[part.start : part.end])
 
 
 def _parts(lines: Sequence[str], kinds: Sequence[Kind], choosable: bool) -> list[Part]:
@@ -124,9 +124,8 @@ def _part_at(
     if kind in _SIGNS:
         end = _signature_end(kinds, start, own_text)
         return Part(Whose.NOISE if end else Whose.OWN, start, end or start + 1)
-    special = (*_ENDS_SIGNATURE, *_SIGNS)
-    own = takewhile(lambda n: kinds[n] not in special, range(start, len(kinds)))
-    return Part(Whose.OWN, start, start + sum(1 for _ in own))
+    end = next((n for n in range(start, len(kinds)) if kinds[n] in _NOT_OWN), None)
+    return Part(Whose.OWN, start, len(kinds) if end is None else end)
 
 
 def _quoted_mail(

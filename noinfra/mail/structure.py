@@ -10,9 +10,8 @@ import re
 from collections.abc import Iterable
 
 from noinfra.mail.address import Group, Mailbox, parse_address_list
-from noinfra.mail.header import Field, split_parameters, unfold
+from noinfra.mail.header import split_parameters, unfold
 from noinfra.mail.mime import Message, Part
-from noinfra.mail.part import fields_named
 
 #: More addresses than this in one field are left out; IMAP clients show a handful.
 MAX_ADDRESSES = 5000
@@ -41,7 +40,7 @@ def nstring(value: bytes | str | None) -> bytes:
 
 def envelope(message: Message) -> bytes:
     """The ENVELOPE of a message."""
-    return _envelope(message.fields)
+    return _envelope(message.root)
 
 
 def bodystructure(message: Message, *, extended: bool = True) -> bytes:
@@ -56,35 +55,35 @@ def _listed(items: Iterable[bytes]) -> bytes:
 # ENVELOPE
 
 
-def _envelope(fields: tuple[Field, ...]) -> bytes:
-    author = _addresses(fields, "from")
-    sender = _addresses(fields, "sender")
-    reply_to = _addresses(fields, "reply-to")
+def _envelope(part: Part) -> bytes:
+    author = _addresses(part, "from")
+    sender = _addresses(part, "sender")
+    reply_to = _addresses(part, "reply-to")
     return _listed(
         (
-            nstring(_value(fields, "date")),
-            nstring(_value(fields, "subject")),
+            nstring(_value(part, "date")),
+            nstring(_value(part, "subject")),
             author,
             # RFC 3501, 7.4.2: absent or empty, they are the author.
             author if sender == _NIL else sender,
             author if reply_to == _NIL else reply_to,
-            _addresses(fields, "to"),
-            _addresses(fields, "cc"),
-            _addresses(fields, "bcc"),
-            nstring(_value(fields, "in-reply-to")),
-            nstring(_value(fields, "message-id")),
+            _addresses(part, "to"),
+            _addresses(part, "cc"),
+            _addresses(part, "bcc"),
+            nstring(_value(part, "in-reply-to")),
+            nstring(_value(part, "message-id")),
         )
     )
 
 
-def _value(fields: tuple[Field, ...], name: str) -> bytes | None:
+def _value(part: Part, name: str) -> bytes | None:
     """The first field of the name, unfolded, still encoded."""
-    named = fields_named(fields, name)
-    return unfold(named[0].value) if named else None
+    value = part.values.get(name)
+    return None if value is None else unfold(value)
 
 
-def _addresses(fields: tuple[Field, ...], name: str) -> bytes:
-    value = _value(fields, name)
+def _addresses(part: Part, name: str) -> bytes:
+    value = _value(part, name)
     if not value:
         return _NIL
     text = value.decode("utf-8", "surrogateescape")
@@ -121,7 +120,7 @@ def _body(part: Part, *, extended: bool) -> bytes:
     items = _basic(part)
     if part.type == "message" and part.children:
         embedded = part.children[0]
-        items.append(_envelope(embedded.fields))
+        items.append(_envelope(embedded))
         items.append(_body(embedded, extended=extended))
         items.append(b"%d" % part.lines)
     elif _shown_type(part)[0] == "text":
@@ -172,7 +171,7 @@ def _extension(part: Part) -> list[bytes]:
 
 
 def _raw(part: Part, name: str) -> bytes | None:
-    return _value(part.fields, name) or None
+    return _value(part, name) or None
 
 
 def _parameters(value: bytes | None) -> bytes:

@@ -28,6 +28,7 @@ class Contents:
         return found
 
     async def body(self, content_id: int) -> Body:
+        """What a mail says."""
         return await self._on.one(
             Body,
             """
@@ -74,43 +75,45 @@ class Contents:
         )
 
     async def sweep(self, limit: int = 500) -> int:
-        """Drop contents that have been without a message for an hour; counts them.
+        """Look at contents that have been noted for an hour; how many those were.
 
-        A content that was just taken into use again makes this fail, harmlessly.
+        Those without a message go. One that is being taken into use is left alone.
 
         :raises ForeignKeyViolation: a message came in between; try again later.
         """
-        swept: int = await self._on.value(
+        looked_at: int = await self._on.value(
             """
             with old as (
-                select content_id from unused_content
+                select content_id from unused_content join content using (content_id)
                 where since < now() - interval '1 hour' order by since
                 limit %(limit)s for update skip locked
             ),
             noted as (
                 delete from unused_content using old
                 where unused_content.content_id = old.content_id
-                and exists (select 1 from message where content_id = old.content_id)
+                and exists (
+                    select 1 from message where message.content_id = old.content_id
+                )
             ),
             gone as (
                 delete from content using old
                 where content.content_id = old.content_id and not exists (
                     select 1 from message where message.content_id = old.content_id
                 )
-                returning 1
             )
-            select count(*) from gone
+            select count(*) from old
             """,
             limit=limit,
         )
-        return swept
+        return looked_at
 
 
 async def store_spooled(
     tx: Tx, customer_id: str, content: NewContent, spool_id: str
 ) -> int:
-    """Make a content of pieces sent ahead; gives its id. Until a message refers to it,
-    the sweeper watches it.
+    """Make a content of pieces sent ahead; gives its id.
+
+    Until a message refers to it, the sweeper watches it.
     """
     content_id: int = await tx.value(
         """

@@ -1,8 +1,8 @@
 """The log of events: written with what they tell of, read from a cursor.
 
-A reader's cursor is a `Position`. It is given only events whose transaction id lies below
-the oldest transaction that still runs: all that can ever come before them is there, so a
-reader that moves its cursor on misses nothing.
+A reader's cursor is a `Position`. It is given only events whose transaction id lies
+below the oldest transaction that still runs: all that can ever come before them is
+there, so a reader that moves its cursor on misses nothing.
 """
 
 from __future__ import annotations
@@ -90,15 +90,20 @@ class Events:
         )
         return Position(*rows[0]) if rows else START
 
-    async def hidden(self) -> bool:
-        """Whether there are events that an older transaction still keeps from readers."""
+    async def behind(self, position: Position) -> bool:
+        """Whether there are events after a position, hidden ones included.
+
+        An older transaction may keep them from readers, and end without a word.
+        """
         found: bool = await self._on.value(
             """
             select exists (
                 select 1 from event
-                where txid >= pg_snapshot_xmin(pg_current_snapshot())
+                where (txid, seq) > (%(txid)s::text::xid8, %(seq)s)
             )
-            """
+            """,
+            txid=str(position.txid),
+            seq=position.seq,
         )
         return found
 

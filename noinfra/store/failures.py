@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import psycopg2
 
-from noinfra.errors import TemporaryFailure
+from noinfra.errors import Invalid, TemporaryFailure
 
 
 class Unavailable(TemporaryFailure):
@@ -32,7 +32,7 @@ class SilentRollback(RuntimeError):
     """COMMIT was answered with ROLLBACK: an error was swallowed in the transaction."""
 
 
-class Unstorable(ValueError):
+class Unstorable(Invalid, ValueError):
     """A text holds what PostgreSQL cannot: NUL, or half of a surrogate pair."""
 
 

@@ -56,19 +56,17 @@ class Inboxes:
     ) -> Inbox | None:
         """None when the address is taken, or was another customer's.
 
+        Within a transaction, as what is refused is taken back.
+
         :raises UniqueViolation: ``inbox_client_id``, the client_id was used.
         """
-        return await self._on.maybe(
+        inbox = await self._on.maybe(
             Inbox,
             """
             insert into inbox (inbox_id, customer_id, deployment_id, agent_id, address,
                 display_name, client_id, metadata)
-            select %(inbox_id)s, %(customer_id)s, %(deployment_id)s, %(agent_id)s,
-                %(address)s, %(display_name)s, %(client_id)s, %(metadata)s
-            where not exists (
-                select 1 from retired_address
-                where address = %(address)s and customer_id <> %(customer_id)s
-            )
+            values (%(inbox_id)s, %(customer_id)s, %(deployment_id)s, %(agent_id)s,
+                %(address)s, %(display_name)s, %(client_id)s, %(metadata)s)
             on conflict on constraint inbox_address do nothing
             returning inbox_id, customer_id, deployment_id, agent_id, address,
                 display_name, status, client_id, metadata, created_at, updated_at
@@ -82,6 +80,20 @@ class Inboxes:
             client_id=client_id,
             metadata=Json(metadata),
         )
+        if inbox is None:
+            return None
+        # Asked only now: the insertion may have waited for the owner's deletion.
+        retired = await self._on.value(
+            "select is_retired(%(address)s, %(customer_id)s)",
+            address=address,
+            customer_id=customer_id,
+        )
+        if not retired:
+            return inbox
+        await self._on.statement(
+            "delete from inbox where inbox_id = %(inbox_id)s", inbox_id=inbox_id
+        )
+        return None
 
     async def add_folders(self, inbox: Inbox) -> None:
         """The folders of RFC 6154; their UIDVALIDITY is the time in seconds."""
@@ -116,6 +128,7 @@ class Inboxes:
         )
 
     async def get(self, inbox_id: str) -> Inbox | None:
+        """By id."""
         return await self._on.maybe(
             Inbox,
             """
@@ -127,6 +140,7 @@ class Inboxes:
         )
 
     async def by_client_id(self, customer_id: str, client_id: str) -> Inbox | None:
+        """The one that this client_id made."""
         return await self._on.maybe(
             Inbox,
             """
@@ -239,8 +253,8 @@ class Inboxes:
             ),
             unused as (
                 insert into unused_content (content_id, customer_id)
-                select distinct content_id, customer_id from gone
-                on conflict (content_id) do nothing
+                select distinct content_id, customer_id from gone order by content_id
+                on conflict (content_id) do update set since = now()
             )
             delete from inbox where inbox_id = any(%(inbox_ids)s)
             """,

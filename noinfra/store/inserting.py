@@ -28,7 +28,10 @@ async def insert(
         if isinstance(one.content, NewContent)
     }
     rows: dict[_Table, list[tuple[Any, ...]]] = {
-        _CONTENT if contents else _NO_CONTENT: list(contents.values()) or [()],
+        # In order, so that two batches cannot wait for each other.
+        _CONTENT if contents else _NO_CONTENT: (
+            [contents[key] for key in sorted(contents)] or [()]
+        ),
         _THREAD: _thread_rows(placed),
         _REFERENCE: references,
         _MESSAGE: [_message_row(one) for one in placed],
@@ -98,9 +101,9 @@ _THREAD = _Table(
 _REFERENCE = _Table(
     "new_reference",
     """
-    insert into thread_reference (inbox_id, digest, customer_id, thread_id, arrived)
+    insert into thread_reference (inbox_id, digest, customer_id, thread_id, awaited)
     values %(new_reference)s
-    on conflict (inbox_id, digest) do update set arrived = excluded.arrived
+    on conflict (inbox_id, digest) do update set awaited = excluded.awaited
     """,
     "(%s, %s, %s, %s, %s)",
 )

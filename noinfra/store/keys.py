@@ -37,6 +37,7 @@ class Keys:
         sha256: bytes,
         permissions: list[str],
     ) -> Key:
+        """A new key, by the hash of its secret."""
         return await self._on.one(
             Key,
             """
@@ -75,6 +76,7 @@ class Keys:
         )
 
     async def get(self, key_id: str) -> Key | None:
+        """By id, revoked or not."""
         return await self._on.maybe(
             Key,
             """
@@ -84,6 +86,20 @@ class Keys:
             """,
             key_id=key_id,
         )
+
+    async def ended(self, key_ids: list[str]) -> list[str]:
+        """Which of these are no longer good: revoked, or gone."""
+        rows = await self._on.rows(
+            """
+            select key_id from unnest(%(key_ids)s::text[]) as asked (key_id)
+            where not exists (
+                select 1 from key
+                where key.key_id = asked.key_id and revoked_at is null
+            )
+            """,
+            key_ids=key_ids,
+        )
+        return [row[0] for row in rows]
 
     async def page(
         self,
@@ -158,6 +174,7 @@ class DkimKeys:
         self._on = on
 
     async def of(self, domain: str) -> list[DkimKey]:
+        """The keys of a domain, those of other seals included."""
         return await self._on.many(
             DkimKey,
             """

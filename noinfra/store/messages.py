@@ -100,6 +100,7 @@ class Messages:
         )
 
     async def get(self, inbox_id: str, message_id: str) -> Message | None:
+        """One message of an inbox."""
         return await self._on.maybe(
             Message,
             f"""
@@ -150,6 +151,7 @@ class Messages:
         )
 
     async def newest_of_thread(self, inbox_id: str, thread_id: str) -> Message | None:
+        """What an answer to the thread answers."""
         return await self._on.maybe(
             Message,
             f"""
@@ -162,6 +164,7 @@ class Messages:
         )
 
     async def deliveries(self, message_id: str) -> list[Delivery]:
+        """One for each recipient of an outbound message."""
         return await self._on.many(
             Delivery,
             """
@@ -229,7 +232,9 @@ async def relabel(
         ),
         grown as (
             update folder set modseq = folder.modseq + n
-            from (select folder_id, count(*) as n from changed group by folder_id) as per
+            from (
+                select folder_id, count(*) as n from changed group by folder_id
+            ) as per
             where folder.folder_id = per.folder_id
             returning folder.folder_id, folder.modseq - n as base
         ),
@@ -288,7 +293,7 @@ async def move(tx: Tx, inbox_id: str, message_ids: list[str], folder: str) -> in
         ),
         written as (
             update message set folder_id = grown.folder_id, uid = grown.uid + nth,
-                modseq = grown.modseq + nth, updated_at = now()
+                modseq = grown.modseq + nth, updated_at = now(), saved_at = now()
             from moving, grown where message.message_id = moving.message_id
             returning message.message_id, message.customer_id, message.inbox_id,
                 message.thread_id
@@ -324,7 +329,7 @@ async def delete(tx: Tx, inbox_id: str, message_ids: list[str]) -> int:
         ),
         unused as (
             insert into unused_content (content_id, customer_id)
-            select distinct content_id, customer_id from gone
+            select distinct content_id, customer_id from gone order by content_id
             on conflict (content_id) do update set since = now()
         ),
         left_over as (

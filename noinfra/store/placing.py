@@ -4,6 +4,11 @@ The one place that gives a message its UID, its modseq and its thread. An inbox'
 locked first, so what follows happens to an inbox one transaction at a time, in whatever
 process: UIDs ascend, threads are joined against all that came before, and any two
 transactions lock their inboxes in the same order.
+
+Threads grow together only when mail comes that was *awaited*: a message started its
+thread by referring to it, and nobody else has claimed its place. What mail refers to
+that joined a thread of others is not awaited. So a stranger, who can write any
+Message-ID and any References, can join one thread with a mail, and never two.
 """
 
 from __future__ import annotations
@@ -11,7 +16,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from noinfra.errors import NotFound
 from noinfra.mail.thread import place, thread_key
@@ -28,10 +33,10 @@ def digest(rfc_message_id: str) -> bytes:
 
 @frozen
 class _Known:
-    """A Message-ID that the inbox has met: its thread, and whether the mail came."""
+    """A Message-ID that the inbox has met: its thread, and whether it is awaited."""
 
     thread_id: str
-    arrived: bool
+    awaited: bool
 
 
 @define
@@ -60,6 +65,8 @@ async def file(tx: Tx, filings: Sequence[Filing]) -> list[Filed]:
     :raises NotFound: an inbox or a folder is gone; nothing was filed.
     :raises UniqueViolation: an idempotency key is taken.
     """
+    if not filings:
+        return []
     ground = await _lock_and_look(tx, filings)
     batch = _Batch()
     filed = [_place(one, ground, batch) for one in filings]
@@ -68,13 +75,24 @@ async def file(tx: Tx, filings: Sequence[Filing]) -> list[Filed]:
             tx,
             batch.placed,
             [
-                (inbox_id, hashed, filing.customer_id, known.thread_id, known.arrived)
+                (inbox_id, hashed, filing.customer_id, known.thread_id, known.awaited)
                 for (inbox_id, hashed), (filing, known) in batch.references.items()
             ],
         )
     for filing, thread_id, absorbed in batch.absorbed:
         await _absorb(tx, filing, thread_id, absorbed)
-    return filed
+    return _after_all(filed, batch)
+
+
+def _after_all(filed: list[Filed], batch: _Batch) -> list[Filed]:
+    """With the threads that the messages ended in, where some were absorbed."""
+    ends: dict[str, str] = {}
+    for _, thread_id, absorbed in reversed(batch.absorbed):
+        ends[absorbed] = ends.get(thread_id, thread_id)
+    return [
+        evolve(one, thread_id=ends[one.thread_id]) if one.thread_id in ends else one
+        for one in filed
+    ]
 
 
 async def _lock_and_look(tx: Tx, filings: Sequence[Filing]) -> _Ground:
@@ -101,10 +119,10 @@ async def _lock_and_look(tx: Tx, filings: Sequence[Filing]) -> _Ground:
     # A statement of its own: it must see what was committed while we waited.
     met = await tx.rows(
         """
-        select inbox_id, digest, thread_id, arrived, false
+        select inbox_id, digest, thread_id, awaited, false
         from thread_reference where (inbox_id, digest) in (values %(digests)s)
         union all
-        select inbox_id, receipt, message_id, true, true
+        select inbox_id, receipt, message_id, false, true
         from message where (inbox_id, receipt) in (values %(receipts)s)
         """,
         digests=Values(
@@ -163,20 +181,23 @@ def _thread(filing: Filing, ground: _Ground, batch: _Batch) -> str:
     placement = place(own_id, filing.ancestors, known)
     thread_id = placement.thread or filing.thread_id
     own = met.get(own_id)
-    # Mail that bears the Message-ID of other mail may follow its thread, but must not
-    # merge threads: anybody could write it.
-    if placement.absorbs and own and not own.arrived:
+    expected = own is not None and own.awaited
+    if placement.absorbs and expected:
         batch.absorbed.append((filing, thread_id, placement.absorbs))
         for key, one in ground.known.items():
             if one.thread_id == placement.absorbs and key[0] == inbox_id:
-                ground.known[key] = _Known(thread_id, one.arrived)
+                ground.known[key] = _Known(thread_id, one.awaited)
+    ours = placement.thread is None or (expected and not placement.absorbs)
     for id_, hashed in ids.items():
         before = ground.known.get((inbox_id, hashed))
-        arrived = id_ == own_id or (before is not None and before.arrived)
-        if before is None or arrived != before.arrived:
-            learnt = _Known(before.thread_id if before else thread_id, arrived)
-            ground.known[inbox_id, hashed] = learnt
-            batch.references[inbox_id, hashed] = (filing, learnt)
+        if before is None:
+            learnt = _Known(thread_id, awaited=ours and id_ != own_id)
+        elif id_ == own_id and before.awaited:
+            learnt = _Known(before.thread_id, awaited=False)
+        else:
+            continue
+        ground.known[inbox_id, hashed] = learnt
+        batch.references[inbox_id, hashed] = (filing, learnt)
     return thread_id
 
 
@@ -194,7 +215,7 @@ async def _absorb(tx: Tx, filing: Filing, thread_id: str, absorbed: str) -> None
         ),
         gone as (
             delete from thread where thread_id = %(absorbed)s
-            returning message_count, last_message_id, created_at
+            returning message_count, last_message_id, created_at, updated_at
         ),
         joined as (
             update thread set
@@ -202,7 +223,8 @@ async def _absorb(tx: Tx, filing: Filing, thread_id: str, absorbed: str) -> None
                 last_message_id = greatest(
                     thread.last_message_id, gone.last_message_id
                 ),
-                created_at = least(thread.created_at, gone.created_at)
+                created_at = least(thread.created_at, gone.created_at),
+                updated_at = greatest(thread.updated_at, gone.updated_at)
             from gone where thread.thread_id = %(thread_id)s
         )
         insert into event (

@@ -1,12 +1,16 @@
 """The outbound queue: what is due is claimed, done, and settled.
 
-A claim moves a delivery's ``due_at`` to the end of a lease and writes the holder's name;
-who dies leaves a delivery that is due again. Only the holder of the lease may settle.
+A claim moves a delivery's ``due_at`` to the end of a lease and writes the holder's
+name; who dies leaves a delivery that is due again. Only the holder of the lease may
+settle.
+
+Destinations are walked by the index, from one to the next: however long the backlog of
+one is, looking past it costs a single probe.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from attrs import frozen
@@ -61,6 +65,26 @@ class Trouble:
     response: str
 
 
+# Each destination that awaits something, with the time when its oldest is due.
+_WAITING = """
+    waiting as (
+        (
+            select destination, due_at from delivery
+            where status in ('queued', 'deferred')
+            order by destination, due_at limit 1
+        )
+        union all
+        select following.destination, following.due_at
+        from waiting cross join lateral (
+            select destination, due_at from delivery
+            where status in ('queued', 'deferred')
+            and destination > waiting.destination
+            order by destination, due_at limit 1
+        ) as following
+    )
+"""
+
+
 class Queue:
     """The tables delivery and destination, for the worker."""
 
@@ -68,47 +92,52 @@ class Queue:
         self._on = on
 
     async def claim(
-        self, lease: str, *, seconds: float, full: list[str], each: int, limit: int
+        self,
+        lease: str,
+        *,
+        seconds: float,
+        held: Mapping[str, int],
+        each: int,
+        limit: int,
     ) -> list[Claimed]:
-        """Take what is due: of each destination at most so many, the oldest first.
+        """Take what is due, of each destination the oldest first, up to ``each``.
 
-        The walk from destination to destination is by the index, so a long backlog at
-        one costs the others nothing.
+        Where there is not room for all, destinations take turns: those that have the
+        fewest in hand come first, so that no backlog keeps others from their mail.
 
-        :param full: destinations at which we have enough to do.
+        :param held: how many we have in hand, by destination.
         """
         return await self._on.many(
             Claimed,
-            """
-            with recursive waiting as (
-                (
-                    select destination from delivery
-                    where status in ('queued', 'deferred')
-                    order by destination limit 1
-                )
-                union all
-                select (
-                    select destination from delivery
-                    where status in ('queued', 'deferred')
-                    and destination > waiting.destination
-                    order by destination limit 1
-                )
-                from waiting where destination is not null
-            ),
-            due as (
-                select oldest.delivery_id
+            f"""
+            with recursive {_WAITING},
+            open as (
+                select destination, coalesce(n, 0) as n
                 from waiting
                 left join destination using (destination)
-                cross join lateral (
-                    select delivery_id from delivery
-                    where status in ('queued', 'deferred') and due_at <= now()
-                    and delivery.destination = waiting.destination
-                    order by due_at limit %(each)s
-                    for update skip locked
-                ) as oldest
-                where waiting.destination <> all(%(full)s::text[])
+                left join unnest(%(names)s::text[], %(counts)s::int[])
+                    as held (destination, n) using (destination)
+                where due_at <= now() and coalesce(n, 0) < %(each)s
                 and (paused_until is null or paused_until <= now())
-                limit %(limit)s
+                order by 2, due_at limit %(limit)s
+            ),
+            candidate as (
+                select delivery_id
+                from open cross join lateral (
+                    select delivery_id, due_at,
+                        row_number() over (order by due_at, delivery_id) as nth
+                    from delivery
+                    where status in ('queued', 'deferred') and due_at <= now()
+                    and delivery.destination = open.destination
+                    order by due_at, delivery_id
+                    limit least(%(each)s - n, %(limit)s)
+                ) as oldest
+                order by n + nth, due_at limit %(limit)s
+            ),
+            due as (
+                select delivery_id from delivery join candidate using (delivery_id)
+                where status in ('queued', 'deferred') and due_at <= now()
+                for update of delivery skip locked
             )
             update delivery set lease = %(lease)s,
                 due_at = now() + %(seconds)s * interval '1 second'
@@ -123,7 +152,8 @@ class Queue:
             """,
             lease=lease,
             seconds=seconds,
-            full=full,
+            names=list(held),
+            counts=list(held.values()),
             each=each,
             limit=limit,
         )
@@ -150,12 +180,21 @@ class Queue:
             lease=lease,
         )
 
-    async def next_due(self) -> datetime | None:
-        """When the next delivery is due, if there is one."""
-        found: datetime | None = await self._on.value(
-            """
-            select min(due_at) from delivery where status in ('queued', 'deferred')
-            """
+    async def next_due(self, full: Sequence[str] = ()) -> float | None:
+        """In how many seconds the next delivery is due, if there is one.
+
+        :param full: destinations that we cannot take more of now.
+        """
+        found: float | None = await self._on.value(
+            f"""
+            with recursive {_WAITING}
+            select extract(
+                epoch from min(greatest(due_at, paused_until)) - now()
+            )::double precision
+            from waiting left join destination using (destination)
+            where destination <> all(%(full)s::text[])
+            """,
+            full=list(full),
         )
         return found
 
@@ -163,8 +202,16 @@ class Queue:
 async def settle(tx: Tx, lease: str, settlements: Sequence[Settlement]) -> int:
     """Write what became of deliveries, their attempts, and their events.
 
-    A delivery whose lease is no longer ours is left to its new holder.
+    A delivery whose lease is no longer ours is left to its new holder. Inboxes are
+    locked first, as everywhere: nobody can hold what we are about to wait for.
     """
+    await tx.statement(
+        """
+        select 1 from inbox where inbox_id = any(%(inbox_ids)s)
+        order by inbox_id for no key update
+        """,
+        inbox_ids=sorted({one.claimed.inbox_id for one in settlements}),
+    )
     attempts = [(one.claimed, made) for one in settlements for made in one.attempts]
     settled = await tx.rows(
         """
@@ -218,19 +265,15 @@ async def _sum_up(tx: Tx, message_ids: list[str]) -> None:
     """A message's state is the worst of its deliveries; sent once all are accepted."""
     await tx.statement(
         """
-        with before as (
-            select message_id, state from message
-            where message_id = any(%(message_ids)s)
-            order by message_id for no key update
-        ),
-        now_is as (
-            select message_id, before.state as was, case
+        with now_is as (
+            select message_id, message.state as was, case
                 when bool_or(status = 'deferred') then 'deferred'
                 when bool_or(status = 'queued') then 'queued'
                 when bool_or(status = 'failed') then 'failed'
                 else 'delivered'
             end as state
-            from before join delivery using (message_id) group by message_id, was
+            from message join delivery using (message_id)
+            where message_id = any(%(message_ids)s) group by message_id
         ),
         written as (
             update message set state = now_is.state, updated_at = now()
@@ -258,8 +301,13 @@ async def remember(tx: Tx, troubled: Sequence[Trouble], well: Sequence[str]) -> 
     if well:
         await tx.statement(
             """
+            with ill as (
+                select destination from destination
+                where destination = any(%(well)s) and failures > 0
+                order by destination for update
+            )
             update destination set failures = 0, paused_until = null, updated_at = now()
-            where destination = any(%(well)s) and failures > 0
+            from ill where destination.destination = ill.destination
             """,
             well=sorted(well),
         )
@@ -278,6 +326,9 @@ async def remember(tx: Tx, troubled: Sequence[Trouble], well: Sequence[str]) -> 
                 code = excluded.code,
                 response = excluded.response,
                 updated_at = now()
+            -- What was under way together is one trouble.
+            where destination.paused_until is null
+                or destination.paused_until <= now()
             """,
             troubled=Values(
                 "(%s, 1, now() + interval '30 seconds', %s, %s, %s)",

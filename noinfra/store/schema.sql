@@ -1,6 +1,98 @@
 -- The schema that the numbered files come to, as PostgreSQL 18 tells it. For reading:
 -- bin/schema writes this, a test compares it, and nothing runs it.
 
+CREATE TABLE public.retired_address (
+    address text NOT NULL COLLATE pg_catalog."C",
+    customer_id text NOT NULL COLLATE pg_catalog."C",
+    retired_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE FUNCTION public.is_retired(wanted text, wanting text) RETURNS boolean
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    RETURN (EXISTS (SELECT 1 FROM public.retired_address WHERE ((retired_address.address = is_retired.wanted) AND (retired_address.customer_id <> is_retired.wanting))));
+
+CREATE FUNCTION public.message_came() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    update folder set messages = folder.messages + held.messages,
+        unseen = folder.unseen + held.unseen, deleted = folder.deleted + held.deleted,
+        octets = folder.octets + held.octets
+    from (
+        select folder_id, count(*) as messages,
+            count(*) filter (where 'unread' = any(labels)) as unseen,
+            count(*) filter (where '\Deleted' = any(flags)) as deleted,
+            sum(size) as octets
+        from came group by folder_id
+    ) as held
+    where folder.folder_id = held.folder_id;
+    return null;
+end $$;
+
+CREATE FUNCTION public.message_changed() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    update folder set messages = folder.messages + held.messages,
+        unseen = folder.unseen + held.unseen, deleted = folder.deleted + held.deleted,
+        octets = folder.octets + held.octets
+    from (
+        select folder_id, sum(way) as messages,
+            sum(way) filter (where 'unread' = any(labels)) as unseen,
+            sum(way) filter (where '\Deleted' = any(flags)) as deleted,
+            sum(way * size) as octets
+        from (
+            select folder_id, 1 as way, labels, flags, size from came
+            union all
+            select folder_id, -1, labels, flags, size from went
+        ) as rows
+        group by folder_id
+    ) as sums, lateral (
+        select sums.messages, coalesce(sums.unseen, 0) as unseen,
+            coalesce(sums.deleted, 0) as deleted, sums.octets
+    ) as held
+    where folder.folder_id = sums.folder_id
+    and (held.messages, held.unseen, held.deleted, held.octets) <> (0, 0, 0, 0);
+    with gone as (
+        select folder_id, uid, customer_id from went
+        except
+        select folder_id, uid, customer_id from came
+    ),
+    grown as (
+        update folder set modseq = modseq + 1
+        where folder_id in (select folder_id from gone)
+        returning folder_id, modseq
+    )
+    insert into expunged (folder_id, modseq, uid, customer_id)
+    select folder_id, modseq, uid, customer_id from gone join grown using (folder_id);
+    return null;
+end $$;
+
+CREATE FUNCTION public.message_went() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    with grown as (
+        update folder set messages = folder.messages - held.messages,
+            unseen = folder.unseen - held.unseen,
+            deleted = folder.deleted - held.deleted,
+            octets = folder.octets - held.octets, modseq = modseq + 1
+        from (
+            select folder_id, count(*) as messages,
+                count(*) filter (where 'unread' = any(labels)) as unseen,
+                count(*) filter (where '\Deleted' = any(flags)) as deleted,
+                sum(size) as octets
+            from went group by folder_id
+        ) as held
+        where folder.folder_id = held.folder_id
+        returning folder.folder_id, modseq
+    )
+    insert into expunged (folder_id, modseq, uid, customer_id)
+    select folder_id, modseq, uid, customer_id from went join grown using (folder_id);
+    return null;
+end $$;
+
 CREATE TABLE public.agent (
     agent_id text NOT NULL COLLATE pg_catalog."C",
     customer_id text NOT NULL COLLATE pg_catalog."C",
@@ -154,6 +246,14 @@ ALTER TABLE public.event ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE public.expunged (
+    folder_id bigint NOT NULL,
+    modseq bigint NOT NULL,
+    uid bigint NOT NULL,
+    customer_id text NOT NULL COLLATE pg_catalog."C",
+    expunged_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
 CREATE TABLE public.folder (
     folder_id bigint NOT NULL,
     customer_id text NOT NULL COLLATE pg_catalog."C",
@@ -163,7 +263,12 @@ CREATE TABLE public.folder (
     uidvalidity bigint NOT NULL,
     uidnext bigint DEFAULT 1 NOT NULL,
     modseq bigint DEFAULT 1 NOT NULL,
-    subscribed boolean DEFAULT true NOT NULL
+    subscribed boolean DEFAULT true NOT NULL,
+    messages integer DEFAULT 0 NOT NULL,
+    unseen integer DEFAULT 0 NOT NULL,
+    deleted integer DEFAULT 0 NOT NULL,
+    octets bigint DEFAULT 0 NOT NULL,
+    forgotten bigint DEFAULT 0 NOT NULL
 );
 
 ALTER TABLE public.folder ALTER COLUMN folder_id ADD GENERATED ALWAYS AS IDENTITY (
@@ -196,7 +301,16 @@ CREATE TABLE public.inbox (
     metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    uidvalidity bigint DEFAULT 0 NOT NULL,
     CONSTRAINT inbox_status_check CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text, 'archived'::text])))
+);
+
+CREATE TABLE public.inbox_password (
+    inbox_id text NOT NULL COLLATE pg_catalog."C",
+    customer_id text NOT NULL COLLATE pg_catalog."C",
+    password_id text NOT NULL COLLATE pg_catalog."C",
+    hash text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
 CREATE TABLE public.key (
@@ -245,13 +359,9 @@ CREATE TABLE public.message (
     updated_at timestamp with time zone NOT NULL,
     key_id text COLLATE pg_catalog."C",
     receipt bytea,
+    flags text[] DEFAULT '{}'::text[] NOT NULL,
+    saved_at timestamp with time zone DEFAULT now(),
     CONSTRAINT message_direction_check CHECK ((direction = ANY (ARRAY['inbound'::text, 'outbound'::text])))
-);
-
-CREATE TABLE public.retired_address (
-    address text NOT NULL COLLATE pg_catalog."C",
-    customer_id text NOT NULL COLLATE pg_catalog."C",
-    retired_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
 CREATE UNLOGGED TABLE public.spool (
@@ -261,6 +371,12 @@ CREATE UNLOGGED TABLE public.spool (
     created_at timestamp with time zone DEFAULT now() NOT NULL
 );
 ALTER TABLE ONLY public.spool ALTER COLUMN octets SET STORAGE EXTERNAL;
+
+CREATE TABLE public.subscription (
+    inbox_id text NOT NULL COLLATE pg_catalog."C",
+    name text NOT NULL,
+    customer_id text NOT NULL COLLATE pg_catalog."C"
+);
 
 CREATE TABLE public.thread (
     thread_id text NOT NULL COLLATE pg_catalog."C",
@@ -278,7 +394,7 @@ CREATE TABLE public.thread_reference (
     digest bytea NOT NULL,
     customer_id text NOT NULL COLLATE pg_catalog."C",
     thread_id text NOT NULL COLLATE pg_catalog."C",
-    arrived boolean NOT NULL
+    awaited boolean NOT NULL
 );
 
 CREATE TABLE public.unused_content (
@@ -323,6 +439,9 @@ ALTER TABLE ONLY public.dkim_key
 ALTER TABLE ONLY public.event
     ADD CONSTRAINT event_pkey PRIMARY KEY (seq);
 
+ALTER TABLE ONLY public.expunged
+    ADD CONSTRAINT expunged_pkey PRIMARY KEY (folder_id, modseq, uid);
+
 ALTER TABLE ONLY public.folder
     ADD CONSTRAINT folder_name UNIQUE (inbox_id, name);
 
@@ -337,6 +456,9 @@ ALTER TABLE ONLY public.inbox
 
 ALTER TABLE ONLY public.inbox
     ADD CONSTRAINT inbox_client_id UNIQUE (customer_id, client_id);
+
+ALTER TABLE ONLY public.inbox_password
+    ADD CONSTRAINT inbox_password_pkey PRIMARY KEY (inbox_id);
 
 ALTER TABLE ONLY public.inbox
     ADD CONSTRAINT inbox_pkey PRIMARY KEY (inbox_id);
@@ -356,6 +478,9 @@ ALTER TABLE ONLY public.retired_address
 ALTER TABLE ONLY public.spool
     ADD CONSTRAINT spool_pkey PRIMARY KEY (spool_id, piece);
 
+ALTER TABLE ONLY public.subscription
+    ADD CONSTRAINT subscription_pkey PRIMARY KEY (inbox_id, name);
+
 ALTER TABLE ONLY public.thread
     ADD CONSTRAINT thread_pkey PRIMARY KEY (thread_id);
 
@@ -364,6 +489,8 @@ ALTER TABLE ONLY public.thread_reference
 
 ALTER TABLE ONLY public.unused_content
     ADD CONSTRAINT unused_content_pkey PRIMARY KEY (content_id);
+
+CREATE INDEX agent_by_default_inbox ON public.agent USING btree (default_inbox_id);
 
 CREATE INDEX agent_by_deployment ON public.agent USING btree (deployment_id, agent_id);
 
@@ -383,6 +510,8 @@ CREATE INDEX event_by_inbox ON public.event USING btree (inbox_id, txid, seq);
 
 CREATE INDEX event_order ON public.event USING btree (txid, seq);
 
+CREATE INDEX expunged_by_age ON public.expunged USING btree (expunged_at);
+
 CREATE INDEX idempotency_age ON public.idempotency USING btree (created_at);
 
 CREATE INDEX inbox_by_agent ON public.inbox USING btree (agent_id, inbox_id);
@@ -393,9 +522,15 @@ CREATE INDEX inbox_by_deployment ON public.inbox USING btree (deployment_id, inb
 
 CREATE INDEX key_by_customer ON public.key USING btree (customer_id, key_id);
 
+CREATE INDEX key_by_deployment ON public.key USING btree (deployment_id);
+
+CREATE INDEX key_by_inbox ON public.key USING btree (inbox_id);
+
 CREATE INDEX message_by_content ON public.message USING btree (content_id);
 
 CREATE INDEX message_by_inbox ON public.message USING btree (inbox_id, message_id);
+
+CREATE INDEX message_by_modseq ON public.message USING btree (folder_id, modseq);
 
 CREATE INDEX message_by_rfc_id ON public.message USING btree (inbox_id, md5(rfc_message_id)) WHERE (direction = 'outbound'::text);
 
@@ -405,9 +540,21 @@ CREATE UNIQUE INDEX message_by_uid ON public.message USING btree (folder_id, uid
 
 CREATE UNIQUE INDEX message_receipt ON public.message USING btree (inbox_id, receipt) WHERE (receipt IS NOT NULL);
 
+CREATE INDEX message_to_expunge ON public.message USING btree (folder_id, uid) WHERE ('\Deleted'::text = ANY (flags));
+
+CREATE INDEX message_unread ON public.message USING btree (folder_id, uid) WHERE ('unread'::text = ANY (labels));
+
+CREATE INDEX retired_address_by_customer ON public.retired_address USING btree (customer_id);
+
 CREATE INDEX thread_by_activity ON public.thread USING btree (inbox_id, last_message_id);
 
 CREATE INDEX thread_reference_by_thread ON public.thread_reference USING btree (thread_id);
+
+CREATE TRIGGER message_came AFTER INSERT ON public.message REFERENCING NEW TABLE AS came FOR EACH STATEMENT EXECUTE FUNCTION public.message_came();
+
+CREATE TRIGGER message_changed AFTER UPDATE ON public.message REFERENCING OLD TABLE AS went NEW TABLE AS came FOR EACH STATEMENT EXECUTE FUNCTION public.message_changed();
+
+CREATE TRIGGER message_went AFTER DELETE ON public.message REFERENCING OLD TABLE AS went FOR EACH STATEMENT EXECUTE FUNCTION public.message_went();
 
 ALTER TABLE ONLY public.agent
     ADD CONSTRAINT agent_customer_id_fkey FOREIGN KEY (customer_id) REFERENCES public.customer(customer_id) ON DELETE CASCADE;
@@ -427,6 +574,9 @@ ALTER TABLE ONLY public.delivery
 ALTER TABLE ONLY public.deployment
     ADD CONSTRAINT deployment_customer_id_fkey FOREIGN KEY (customer_id) REFERENCES public.customer(customer_id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY public.expunged
+    ADD CONSTRAINT expunged_folder_id_fkey FOREIGN KEY (folder_id) REFERENCES public.folder(folder_id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY public.folder
     ADD CONSTRAINT folder_inbox_id_fkey FOREIGN KEY (inbox_id) REFERENCES public.inbox(inbox_id) ON DELETE CASCADE;
 
@@ -441,6 +591,9 @@ ALTER TABLE ONLY public.inbox
 
 ALTER TABLE ONLY public.inbox
     ADD CONSTRAINT inbox_deployment_id_fkey FOREIGN KEY (deployment_id) REFERENCES public.deployment(deployment_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.inbox_password
+    ADD CONSTRAINT inbox_password_inbox_id_fkey FOREIGN KEY (inbox_id) REFERENCES public.inbox(inbox_id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.key
     ADD CONSTRAINT key_customer_id_fkey FOREIGN KEY (customer_id) REFERENCES public.customer(customer_id) ON DELETE CASCADE;
@@ -459,6 +612,9 @@ ALTER TABLE ONLY public.message
 
 ALTER TABLE ONLY public.retired_address
     ADD CONSTRAINT retired_address_customer_id_fkey FOREIGN KEY (customer_id) REFERENCES public.customer(customer_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.subscription
+    ADD CONSTRAINT subscription_inbox_id_fkey FOREIGN KEY (inbox_id) REFERENCES public.inbox(inbox_id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.thread
     ADD CONSTRAINT thread_inbox_id_fkey FOREIGN KEY (inbox_id) REFERENCES public.inbox(inbox_id) ON DELETE CASCADE;
@@ -483,17 +639,23 @@ ALTER TABLE public.deployment ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.event ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.expunged ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.folder ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.idempotency ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.inbox ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.inbox_password ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.key ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.message ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.retired_address ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.subscription ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY system ON public.agent TO noinfra_system USING (true) WITH CHECK (true);
 
@@ -509,17 +671,23 @@ CREATE POLICY system ON public.deployment TO noinfra_system USING (true) WITH CH
 
 CREATE POLICY system ON public.event TO noinfra_system USING (true) WITH CHECK (true);
 
+CREATE POLICY system ON public.expunged TO noinfra_system USING (true) WITH CHECK (true);
+
 CREATE POLICY system ON public.folder TO noinfra_system USING (true) WITH CHECK (true);
 
 CREATE POLICY system ON public.idempotency TO noinfra_system USING (true) WITH CHECK (true);
 
 CREATE POLICY system ON public.inbox TO noinfra_system USING (true) WITH CHECK (true);
 
+CREATE POLICY system ON public.inbox_password TO noinfra_system USING (true) WITH CHECK (true);
+
 CREATE POLICY system ON public.key TO noinfra_system USING (true) WITH CHECK (true);
 
 CREATE POLICY system ON public.message TO noinfra_system USING (true) WITH CHECK (true);
 
 CREATE POLICY system ON public.retired_address TO noinfra_system USING (true) WITH CHECK (true);
+
+CREATE POLICY system ON public.subscription TO noinfra_system USING (true) WITH CHECK (true);
 
 CREATE POLICY system ON public.thread TO noinfra_system USING (true) WITH CHECK (true);
 
@@ -541,17 +709,23 @@ CREATE POLICY tenant ON public.deployment TO noinfra_tenant USING ((customer_id 
 
 CREATE POLICY tenant ON public.event TO noinfra_tenant USING ((customer_id = current_setting('noinfra.customer'::text, true))) WITH CHECK ((customer_id = current_setting('noinfra.customer'::text, true)));
 
+CREATE POLICY tenant ON public.expunged TO noinfra_tenant USING ((customer_id = current_setting('noinfra.customer'::text, true))) WITH CHECK ((customer_id = current_setting('noinfra.customer'::text, true)));
+
 CREATE POLICY tenant ON public.folder TO noinfra_tenant USING ((customer_id = current_setting('noinfra.customer'::text, true))) WITH CHECK ((customer_id = current_setting('noinfra.customer'::text, true)));
 
 CREATE POLICY tenant ON public.idempotency TO noinfra_tenant USING ((customer_id = current_setting('noinfra.customer'::text, true))) WITH CHECK ((customer_id = current_setting('noinfra.customer'::text, true)));
 
 CREATE POLICY tenant ON public.inbox TO noinfra_tenant USING ((customer_id = current_setting('noinfra.customer'::text, true))) WITH CHECK ((customer_id = current_setting('noinfra.customer'::text, true)));
 
+CREATE POLICY tenant ON public.inbox_password TO noinfra_tenant USING ((customer_id = current_setting('noinfra.customer'::text, true))) WITH CHECK ((customer_id = current_setting('noinfra.customer'::text, true)));
+
 CREATE POLICY tenant ON public.key TO noinfra_tenant USING ((customer_id = current_setting('noinfra.customer'::text, true))) WITH CHECK ((customer_id = current_setting('noinfra.customer'::text, true)));
 
 CREATE POLICY tenant ON public.message TO noinfra_tenant USING ((customer_id = current_setting('noinfra.customer'::text, true))) WITH CHECK ((customer_id = current_setting('noinfra.customer'::text, true)));
 
 CREATE POLICY tenant ON public.retired_address TO noinfra_tenant USING ((customer_id = current_setting('noinfra.customer'::text, true))) WITH CHECK ((customer_id = current_setting('noinfra.customer'::text, true)));
+
+CREATE POLICY tenant ON public.subscription TO noinfra_tenant USING ((customer_id = current_setting('noinfra.customer'::text, true))) WITH CHECK ((customer_id = current_setting('noinfra.customer'::text, true)));
 
 CREATE POLICY tenant ON public.thread TO noinfra_tenant USING ((customer_id = current_setting('noinfra.customer'::text, true))) WITH CHECK ((customer_id = current_setting('noinfra.customer'::text, true)));
 
@@ -567,6 +741,9 @@ ALTER TABLE public.unused_content ENABLE ROW LEVEL SECURITY;
 
 GRANT USAGE ON SCHEMA public TO noinfra_tenant;
 GRANT USAGE ON SCHEMA public TO noinfra_system;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.retired_address TO noinfra_tenant;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.retired_address TO noinfra_system;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.agent TO noinfra_tenant;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.agent TO noinfra_system;
@@ -602,6 +779,9 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.event TO noinfra_system;
 GRANT USAGE ON SEQUENCE public.event_seq_seq TO noinfra_tenant;
 GRANT USAGE ON SEQUENCE public.event_seq_seq TO noinfra_system;
 
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.expunged TO noinfra_tenant;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.expunged TO noinfra_system;
+
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.folder TO noinfra_tenant;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.folder TO noinfra_system;
 
@@ -614,16 +794,19 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.idempotency TO noinfra_system;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.inbox TO noinfra_tenant;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.inbox TO noinfra_system;
 
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.inbox_password TO noinfra_tenant;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.inbox_password TO noinfra_system;
+
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.key TO noinfra_tenant;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.key TO noinfra_system;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.message TO noinfra_tenant;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.message TO noinfra_system;
 
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.retired_address TO noinfra_tenant;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.retired_address TO noinfra_system;
-
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.spool TO noinfra_system;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.subscription TO noinfra_tenant;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.subscription TO noinfra_system;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.thread TO noinfra_tenant;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.thread TO noinfra_system;

@@ -16,6 +16,7 @@ class Customers:
     async def add(
         self, customer_id: str, name: str, metadata: dict[str, object]
     ) -> Customer:
+        """A new customer."""
         return await self._on.one(
             Customer,
             """
@@ -57,6 +58,7 @@ class Customers:
         )
 
     async def get(self, customer_id: str) -> Customer | None:
+        """By id."""
         return await self._on.maybe(
             Customer,
             """
@@ -135,6 +137,7 @@ class Deployments:
         )
 
     async def by_client_id(self, customer_id: str, client_id: str) -> Deployment:
+        """The one that this client_id made."""
         return await self._on.one(
             Deployment,
             """
@@ -186,6 +189,7 @@ class Deployments:
         )
 
     async def get(self, deployment_id: str) -> Deployment | None:
+        """By id."""
         return await self._on.maybe(
             Deployment,
             """
@@ -199,6 +203,7 @@ class Deployments:
     async def update(
         self, deployment_id: str, name: str | None, metadata: dict[str, object]
     ) -> Deployment | None:
+        """An entry of metadata that is null goes away."""
         return await self._on.maybe(
             Deployment,
             """
@@ -215,6 +220,7 @@ class Deployments:
         )
 
     async def remove(self, deployment_id: str) -> int:
+        """With its agents; its inboxes go before, by `Inboxes.remove`."""
         return await self._on.statement(
             "delete from deployment where deployment_id = %(deployment_id)s",
             deployment_id=deployment_id,
@@ -257,6 +263,7 @@ class Agents:
         )
 
     async def give_inbox(self, agent_id: str, inbox_id: str) -> Agent:
+        """Its default inbox."""
         return await self._on.one(
             Agent,
             """
@@ -298,6 +305,7 @@ class Agents:
         )
 
     async def get(self, agent_id: str) -> Agent | None:
+        """By id."""
         return await self._on.maybe(
             Agent,
             """
@@ -315,6 +323,7 @@ class Agents:
         status: str | None,
         metadata: dict[str, object],
     ) -> Agent | None:
+        """An entry of metadata that is null goes away."""
         return await self._on.maybe(
             Agent,
             """
@@ -333,6 +342,7 @@ class Agents:
         )
 
     async def remove(self, agent_id: str) -> int:
+        """Its inboxes go before, by `Inboxes.remove`."""
         return await self._on.statement(
             "delete from agent where agent_id = %(agent_id)s", agent_id=agent_id
         )

@@ -7,33 +7,36 @@ from attrs import frozen
 from noinfra.model import Thread
 from noinfra.store.database import Statements
 
+# Each picked thread, with what its messages amount to.
 _SUMMARY = """
     select thread.thread_id, thread.customer_id, thread.inbox_id, thread.subject,
-        message_count, last_message_id, thread.created_at, thread.updated_at,
-        coalesce(labels, '{}') as labels, coalesce(senders, '[]') as senders,
-        coalesce(recipients, '[]') as recipients, coalesce(newest.preview, '') as preview,
-        coalesce(total.size, 0) as size, coalesce(unread, 0) as unread
-    from thread
+        thread.message_count, thread.last_message_id, thread.created_at,
+        thread.updated_at, coalesce(labelled.labels, '{}') as labels,
+        coalesce(wrote.senders, '[]') as senders,
+        coalesce(got.recipients, '[]') as recipients,
+        coalesce(newest.preview, '') as preview, coalesce(total.size, 0) as size,
+        coalesce(total.unread, 0) as unread
+    from picked as thread
     left join lateral (
-        select sum(size)::bigint as size,
-            count(*) filter (where 'unread' = any(labels)) as unread
+        select sum(message.size)::bigint as size,
+            count(*) filter (where 'unread' = any(message.labels)) as unread
         from message where message.thread_id = thread.thread_id
     ) as total on true
     left join lateral (
         select array_agg(distinct label order by label) as labels
-        from message, unnest(labels) as label
+        from message, unnest(message.labels) as label
         where message.thread_id = thread.thread_id
     ) as labelled on true
     left join lateral (
         select json_agg(distinct who) as senders
-        from message, json_array_elements_text(from_) as who
+        from message, json_array_elements_text(message.from_) as who
         where message.thread_id = thread.thread_id
     ) as wrote on true
     left join lateral (
         select json_agg(distinct who) as recipients
-        from message, json_array_elements_text(to_) as who
+        from message, json_array_elements_text(message.to_) as who
         where message.thread_id = thread.thread_id
-    ) as read on true
+    ) as got on true
     left join message as newest on newest.message_id = thread.last_message_id
 """
 
@@ -66,15 +69,16 @@ class Threads:
         ascending: bool,
         limit: int,
     ) -> list[ThreadSummary]:
-        """By the newest message, whose id the bounds compare; with all of the labels,
-        each on some message of the thread.
+        """By the newest message, whose id the bounds compare.
+
+        With all of the labels, each on some message of the thread.
         """
         order = "asc" if ascending else "desc"
         return await self._on.many(
             ThreadSummary,
             f"""
-            with page as (
-                select thread_id from thread
+            with picked as (
+                select * from thread
                 where inbox_id = %(inbox_id)s
                 and (%(below)s::text is null or last_message_id < %(below)s)
                 and (%(above)s::text is null or last_message_id > %(above)s)
@@ -89,8 +93,7 @@ class Threads:
                 order by last_message_id {order} limit %(limit)s
             )
             {_SUMMARY}
-            join page on page.thread_id = thread.thread_id
-            order by last_message_id {order}
+            order by thread.last_message_id {order}
             """,
             inbox_id=inbox_id,
             labels=labels,
@@ -100,17 +103,22 @@ class Threads:
         )
 
     async def get(self, inbox_id: str, thread_id: str) -> ThreadSummary | None:
+        """One thread of an inbox."""
         return await self._on.maybe(
             ThreadSummary,
             f"""
+            with picked as (
+                select * from thread
+                where thread_id = %(thread_id)s and inbox_id = %(inbox_id)s
+            )
             {_SUMMARY}
-            where thread.thread_id = %(thread_id)s and thread.inbox_id = %(inbox_id)s
             """,
             inbox_id=inbox_id,
             thread_id=thread_id,
         )
 
     async def message_ids(self, inbox_id: str, thread_id: str) -> list[str]:
+        """The ids of a thread's messages."""
         rows = await self._on.rows(
             """
             select message_id from message

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from noinfra.errors import BadContent, NoSuchInbox
-from noinfra.fronts.smtp import conversation, edge
+from noinfra.fronts.smtp import conversation, session
 from noinfra.fronts.smtp.edge import Edge
 from noinfra.fronts.smtp.factory import EdgeFactory, TurnedAway, network_of
 from noinfra.fronts.smtp.intake import Intake
@@ -325,7 +325,7 @@ class LimitTests(SynchronousTestCase):
 
     def test_transactions(self) -> None:
         """One connection carries a bounded number of transactions."""
-        self.patch(edge, "TRANSACTIONS", 2)
+        self.patch(session, "TRANSACTIONS", 2)
         protocol, transport = connect(edge_factory(MemoryReceiving()))
         protocol.dataReceived(b"HELO c\r\n" + (MAIL + b"RSET\r\n") * 3)
         self.assertEqual(

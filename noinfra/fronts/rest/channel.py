@@ -11,7 +11,6 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.interfaces import IAddress
 from twisted.web.http import HTTPChannel
 from twisted.web.http_headers import Headers
 from twisted.web.server import Request, Site
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
 SLOWEST = 16_384
 
 
-#: What every answer says, unless it says otherwise. What a mail holds may be shown by its
-#: URL; it must not run there, nor tell where it was opened.
+#: What every answer says, unless it says otherwise. What a mail holds may be shown by
+#: its URL; it must not run there, nor tell where it was opened.
 ALWAYS: dict[bytes, bytes] = {
     b"Server": b"noinfra",
     b"Cache-Control": b"no-store",
@@ -51,7 +50,9 @@ class CountedRequest(Request):
     def handleContentChunk(self, data: bytes) -> None:
         """Take a piece of the body."""
         self._octets += len(data)
-        if not self.channel.accepts(self._octets):
+        channel = self.channel
+        assert isinstance(channel, Channel)
+        if not channel.accepts(self._octets):
             return
         super().handleContentChunk(data)
 
@@ -99,7 +100,7 @@ class Channel(HTTPChannel):
             for value in values:
                 lines += (name, b": ", value, b"\r\n")
         lines.append(b"\r\n")
-        self.transport.writeSequence(lines)
+        self._write(b"".join(lines))
 
     def headerReceived(self, line: bytes) -> bool:
         """Take a header field."""
@@ -158,8 +159,12 @@ class Channel(HTTPChannel):
         request_id = new_id("req_")
         path = getattr(self, "_path", b"/").partition(b"?")[0]
         answer = self.site.frame.refuse(path, refusal, request_id)
-        self.transport.write(_plain(answer, request_id))
+        self._write(_plain(answer, request_id))
         self.setTimeout(5)
+
+    def _write(self, octets: bytes) -> None:
+        if self.transport is not None:
+            self.transport.write(octets)
 
     def _discard(self, data: bytes) -> None:
         # The timeout is not renewed: five seconds are all that is given.
@@ -175,8 +180,8 @@ class ApiSite(Site):
     """
 
     requestFactory = CountedRequest
-    # Without twisted.web's switch to HTTP/2, which would leave our channel out.
-    protocol = Channel
+    # Without twisted.web's proxy that can switch to HTTP/2, and has its type.
+    protocol = Channel  # type: ignore[assignment]
     displayTracebacks = False
 
     def __init__(
@@ -208,12 +213,6 @@ class ApiSite(Site):
     def acceptableProtocols(self) -> list[bytes]:
         """HTTP/1.1 alone."""
         return [b"http/1.1"]
-
-    def buildProtocol(self, addr: IAddress | None) -> Channel:
-        """A channel for a new connection."""
-        channel = super().buildProtocol(addr)
-        assert isinstance(channel, Channel)
-        return channel
 
 
 def _plain(answer: Answer, request_id: str) -> bytes:

@@ -69,7 +69,7 @@ class Decoder:
     ) -> Any:
         """The request that they make together, of the type that was given.
 
-        :raises Invalid: it names the field, what is wrong with it, and what would not be.
+        :raises Invalid: it names the field, and says what is wrong with it.
         """
         if self._from_body is None:
             if body.strip() not in (b"", b"{}"):
@@ -184,8 +184,8 @@ def check_body(body: bytes) -> None:
     :raises TooLarge: it has an absurd number of strings.
     :raises Invalid: a string has a NUL.
     """
-    # Two quotes a string; those within strings are escaped. Everything but strings fails
-    # at its first occurrence in an array, so only strings can be many.
+    # Two quotes a string; those within strings are escaped. Everything but strings
+    # fails at its first occurrence in an array, so only strings can be many.
     quotes = body.count(b'"')
     if quotes > MAX_STRINGS and quotes - body.count(b'\\"') > MAX_STRINGS:
         raise TooLarge("The body has too many values; split the request.")
@@ -221,22 +221,21 @@ def _part(
     """A type of some of a request's fields, under the request's name."""
     return msgspec.defstruct(
         name,
-        [
-            (
-                f.name,
-                f.type,
-                msgspec.field(
-                    default=f.default,
-                    default_factory=f.default_factory,
-                    name=f.encode_name,
-                ),
-            )
-            for f in fields
-        ],
+        [(f.name, f.type, _field(f)) for f in fields],
         kw_only=True,
         frozen=True,
         forbid_unknown_fields=True,
     )
+
+
+def _field(info: msgspec.structs.FieldInfo) -> Any:
+    if info.default is not msgspec.NODEFAULT:
+        return msgspec.field(default=info.default, name=info.encode_name)
+    if info.default_factory is not msgspec.NODEFAULT:
+        return msgspec.field(
+            default_factory=info.default_factory, name=info.encode_name
+        )
+    return msgspec.field(name=info.encode_name)
 
 
 def _struct(wire: type[msgspec.Struct]) -> inspect.StructType:

@@ -13,17 +13,15 @@ from noinfra.fronts.rest.answer import Answer
 
 
 class Form(Protocol):
-    """Makes an answer of what a use case returned.
-
-    :ivar statuses: what the answer's status may be, the usual one first.
-    :ivar schema: the type of the JSON body; None if the answer has none.
-    """
+    """Makes an answer of what a use case returned."""
 
     @property
-    def statuses(self) -> tuple[int, ...]: ...
+    def statuses(self) -> tuple[int, ...]:
+        """What the answer's status may be, the usual one first."""
 
     @property
-    def schema(self) -> Any: ...
+    def schema(self) -> Any:
+        """The type of the JSON body; Octets of a download; None if there is none."""
 
     def __call__(self, result: Any) -> Answer:
         """The answer."""

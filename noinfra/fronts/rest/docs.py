@@ -36,7 +36,8 @@ def render_docs(document: Document) -> str:
             '<meta name=viewport content="width=device-width">',
             f"<title>{title}</title><style>{STYLE}</style><h1>{title}</h1>",
             *(f"<p>{_prose(part)}</p>" for part in _paragraphs(document)),
-            "<p>The same for programs: <a href=/openapi.json>/openapi.json</a>.</p><nav>",
+            "<p>The same for programs: <a href=/openapi.json>/openapi.json</a>.</p>",
+            "<nav>",
             *(f'<a href="#{escape(tag)}">{escape(tag)}</a>' for tag in tags),
             '<a href="#types">types</a></nav>',
             *(_section(document, tag) for tag in tags),
@@ -72,14 +73,15 @@ def _section(document: Document, tag: str) -> str:
 
 def _operation(document: Document, path: str, method: str, operation: Document) -> str:
     permission = operation.get("x-permission")
+    name, summary = escape(operation["operationId"]), escape(operation["summary"])
+    verb = f"<span class=method>{method.upper()}</span>"
     needs = (
         f"Needs <code>{escape(permission)}</code>." if permission else "Needs no key."
     )
     return "".join(
         [
-            f'<h3 id="{escape(operation["operationId"])}">{escape(operation["summary"])}',
-            f"<br><code><span class=method>{method.upper()}</span> {escape(path)}</code>",
-            f"</h3><p>{_prose(operation['description'])} {needs}</p>",
+            f'<h3 id="{name}">{summary}<br><code>{verb} {escape(path)}</code></h3>',
+            f"<p>{_prose(operation['description'])} {needs}</p>",
             _parameters(document, operation),
             f"<pre>{escape(curl(document, path, method, operation))}</pre>",
             f"<p>Answers {_answers(operation)}.</p>",

@@ -44,7 +44,7 @@ class Span:
         else:
             start, end = int(first), min(size, int(last) + 1 if last else size)
             if last and int(last) < int(first):
-                # RFC 9110, 14.1.1: such a range is invalid, and so the field is ignored.
+                # RFC 9110, 14.1.1: such a range is invalid; the field is ignored.
                 return cls(start=0, length=size, size=size, partial=False)
         if start >= end:
             raise NotAcceptable(

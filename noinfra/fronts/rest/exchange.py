@@ -70,7 +70,8 @@ class Exchange:
         :raises UnsupportedMediaType: it is something else.
         :raises TooLarge: it is beyond the limit.
         """
-        content: bytes = self.request.content.read()
+        file = self.request.content
+        content: bytes = file.read() if file is not None else b""
         if not content:
             return b""
         if len(content) > self.body_limit:
@@ -132,8 +133,8 @@ class Exchange:
 
 
 _EXPOSED = (
-    b"X-Request-Id, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, "
-    b"Content-Disposition, Content-Range"
+    b"X-Request-Id, Retry-After, RateLimit-Limit, RateLimit-Remaining, "
+    b"RateLimit-Reset, Content-Disposition, Content-Range"
 )
 
 

@@ -1,8 +1,8 @@
 """The HTTP frame: what every request meets, whatever it asks and in which dialect.
 
 A resource of twisted.web that is a leaf, with a router of its own (`router` says why).
-An endpoint returns an answer or raises; here, and nowhere else, refusals and bugs become
-answers, what takes too long is ended, and the request is logged.
+An endpoint returns an answer or raises; here, and nowhere else, refusals and bugs
+become answers, what takes too long is ended, and the request is logged.
 """
 
 from __future__ import annotations
@@ -191,7 +191,8 @@ class Frame(Resource):
         # The query stays out: it may hold a key, and what somebody searched for.
         request = exchange.request
         self._log.info(
-            "{peer} {method} {path} {status} {octets} {seconds:.4f} {request_id} {key_id}",
+            "{peer} {method} {path} {status} {octets} {seconds:.4f} {request_id} "
+            "{key_id}",
             peer=exchange.peer,
             method=request.method.decode(errors="replace"),
             path=_printable(request.path),

@@ -120,8 +120,8 @@ class DeliveryView(View, kw_only=True):
 class ProviderView(View, kw_only=True):
     """What became of the message on the wire.
 
-    A list shows the state alone; a single outbound message shows its deliveries too, and
-    beside the state what the last attempt for any recipient met.
+    A list shows the state alone. A single outbound message shows its deliveries
+    too, and what the last attempt for any recipient met.
     """
 
     state: str
@@ -142,9 +142,9 @@ class ProviderView(View, kw_only=True):
         waiting = [one.due_at for one in deliveries if one.status not in _SETTLED]
         return cls(
             state=state,
-            remote_host=last and last.remote_host,
-            code=last and last.code,
-            response=last and last.response,
+            remote_host=last.remote_host if last else None,
+            code=last.code if last else None,
+            response=last.response if last else None,
             attempts=sum(one.attempts for one in deliveries),
             last_attempt_at=spell_time(last.finished_at) if last else None,
             next_attempt_at=spell_time(min(waiting)) if waiting else None,

@@ -1,7 +1,7 @@
 """The OpenAPI 3.1 document of a dialect, made from what the frame itself runs on.
 
-Nothing is described twice: paths and statuses are the routes', parameters and bodies the
-decoders', answers the spelled types'.
+Nothing is described twice: paths and statuses are the routes', parameters and bodies
+the decoders', answers the spelled types'.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _INTRODUCTION = """\
 Long-lived mail for agents: inboxes that send, receive, thread and tell what happens.
 
 Send a key with every call: `Authorization: Bearer <key>`, or `X-Api-Key: <key>`.
-Identifiers sort by the time they were made. Where a path wants an inbox, its address does
-as well. Lists answer `data` and `nextCursor`; send that as `cursor` for the next page.
-A send with an `Idempotency-Key` is done once, however often it is asked for. The paths
-below `/v1/deployments` are also below `/v1/pods`, and `POST …/messages/send` sends too.\
+Identifiers sort by the time they were made. Where a path wants an inbox, its address
+does as well. Lists answer `data` and `nextCursor`; send that as `cursor` for the next
+page. A send with an `Idempotency-Key` is done once, however often it is asked for. What
+is below `/v1/deployments` is below `/v1/pods` too, and `POST …/messages/send` sends.\
 """
 _ERRORS = {
-    400: "The request is not well formed, or says what cannot be; details.field is where.",
+    400: "The request says what cannot be; details.field is where.",
     401: "No key, or one that is not known.",
     403: "The key does not hold the permission or the scope.",
     404: "There is no such thing, or it is somebody else's.",
@@ -80,7 +80,6 @@ def describe(dialect: Dialect, base_url: str) -> dict[str, Any]:
             "title": "NoInfra Mail",
             "version": _version(),
             "description": _INTRODUCTION,
-            "license": {"name": "See the project", "identifier": "LicenseRef-noinfra"},
         },
         "servers": [{"url": base_url}],
         "security": [{"bearer": []}, {"apiKey": []}],

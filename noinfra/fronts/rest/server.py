@@ -1,4 +1,4 @@
-"""The composition of the HTTP fronts: every dialect, the documents and the live streams."""
+"""The composition of the HTTP fronts: dialects, documents and live streams."""
 
 from __future__ import annotations
 

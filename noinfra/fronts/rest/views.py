@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta, Raw
 
 from noinfra.app.agents import NewAgent
+from noinfra.app.health import Healthy
 from noinfra.app.keys import NewKey
 from noinfra.fronts.rest.times import Time, Whenever, spell_time, spell_whenever
 from noinfra.model import Agent, Customer, Deployment, Inbox, Key
@@ -20,13 +21,13 @@ from noinfra.model import Agent, Customer, Deployment, Inbox, Key
 MetadataJson = Annotated[
     Raw,
     Meta(
-        description="What you keep with it: names, each with a string, number or boolean.",
+        description="What you keep with it: strings, numbers and booleans by name.",
         extra_json_schema={"type": "object", "examples": [{"plan": "pro"}]},
     ),
 ]
 
 
-class View(msgspec.Struct, rename="camel", frozen=True, kw_only=True, gc=False):
+class View(msgspec.Struct, rename="camel", kw_only=True, gc=False):
     """The base of what goes out."""
 
 
@@ -225,3 +226,10 @@ class HealthView(View, kw_only=True):
     status: str
     database: str
     version: str
+
+    @classmethod
+    def of(cls, healthy: Healthy) -> HealthView:
+        """It does."""
+        return cls(
+            status=healthy.status, database=healthy.database, version=healthy.version
+        )

@@ -25,7 +25,6 @@ from twisted.internet.interfaces import (
     IOpenSSLServerConnectionCreator,
     IPushProducer,
     ISystemHandle,
-    ITCPTransport,
     ITLSTransport,
 )
 from twisted.internet.protocol import connectionDone
@@ -46,11 +45,17 @@ from noinfra.fronts.smtp.refusals import (
     UnknownCommand,
 )
 from noinfra.fronts.smtp.reply import refused, reply
-from noinfra.fronts.smtp.wire import Disconnected, Wire, describe_tls
+from noinfra.fronts.smtp.wire import (
+    Disconnected,
+    Wire,
+    describe_tls,
+    is_tls,
+    send_at_once,
+)
 from noinfra.model import Transaction
 
 if TYPE_CHECKING:
-    from noinfra.fronts.smtp.factory import EdgeFactory
+    from noinfra.fronts.smtp.factory import SmtpFactory
 
 # Input that we hold before we stop reading; one read of Twisted's may come on top.
 INPUT = 1 << 16
@@ -96,9 +101,9 @@ class Conversation(ESMTP):
 
     _wire: Wire
 
-    def __init__(self, edge: EdgeFactory, address: str) -> None:
-        super().__init__(contextFactory=edge.tls)
-        self._edge = edge
+    def __init__(self, server: SmtpFactory, address: str) -> None:
+        super().__init__(contextFactory=server.tls)
+        self._server = server
         self._address = address
         self._log = MailLog(address)
         self._tls: str | None = None
@@ -126,10 +131,10 @@ class Conversation(ESMTP):
     def connectionMade(self) -> None:
         """Greet, or turn away; then serve."""
         self._wire = cast(Wire, self.transport)
+        self.startedTLS = is_tls(self.transport)
         self.canStartTLS = ITLSTransport.providedBy(self.transport) and bool(self.ctx)
-        if ITCPTransport.providedBy(self.transport):
-            # Our reply to the end of data would wait for the ACK of an earlier one.
-            self.transport.setTcpNoDelay(True)
+        # Our reply to the end of data would wait for the ACK of an earlier one.
+        send_at_once(self.transport)
         self._log.connected()
         self._wire.registerProducer(self, True)
         serving = Deferred.fromCoroutine(self._serve())
@@ -183,7 +188,7 @@ class Conversation(ESMTP):
             self._log.not_secured(reason.getErrorMessage())
         self._log.disconnected(reason.getErrorMessage())
         if self._done:
-            self._edge.released(self)
+            self._server.released(self)
         waiting = (self._input, self._reading, self._handshake)
         self._input = self._reading = self._handshake = None
         for one in waiting:
@@ -192,7 +197,7 @@ class Conversation(ESMTP):
 
     def callLater(self, period: float, func: Callable[[], object]) -> IDelayedCall:
         """TimeoutMixin's clock, which would be the global reactor."""
-        return self._edge.clock.callLater(period, func)
+        return self._server.clock.callLater(period, func)
 
     # ----------------------------------------------------------------------------------
     # The conversation
@@ -201,8 +206,10 @@ class Conversation(ESMTP):
         if self._spoke_too_soon():
             self._end(SpokeTooSoon("Wait for the greeting before you speak. Closing."))
             return
-        self._say(reply(220, "", f"{self._edge.hostname} ESMTP noinfra"))
         try:
+            if self.startedTLS:
+                await self._shake_hands(lambda: None)
+            self._say(reply(220, "", f"{self._server.hostname} ESMTP noinfra"))
             while not self._closing:
                 await self._next()
         except Disconnected:
@@ -214,7 +221,7 @@ class Conversation(ESMTP):
         """One command, from its line to its reply."""
         if self._streak >= STREAK:
             await self._let_others()
-        if self._edge.stopping:
+        if self._server.stopping:
             self._end(Stopping(WE_STOP))
             return
         verb, transaction = "?", self._transaction
@@ -256,7 +263,7 @@ class Conversation(ESMTP):
         # 4yz is our state and not the client's fault: it may well try recipients beyond
         # the limit, and keeps those before it (RFC 5321, 4.5.3.1.10).
         self._errors += refusal.smtp.startswith("5")
-        if self._errors >= self._edge.settings.errors or self._refusals >= REFUSALS:
+        if self._errors >= self._server.settings.errors or self._refusals >= REFUSALS:
             self._end(TooManyErrors("Too many refused commands. Closing."))
 
     def _fail(self, verb: str) -> None:
@@ -276,7 +283,7 @@ class Conversation(ESMTP):
         """Count no more, once the connection is gone and nothing of it is at work."""
         self._done = True
         if self._lost:
-            self._edge.released(self)
+            self._server.released(self)
 
     # ----------------------------------------------------------------------------------
     # Input and output
@@ -285,7 +292,7 @@ class Conversation(ESMTP):
         line = self._reader.line()
         if line is None:
             # Segments do not move the deadline: a line a byte a minute is no line.
-            until = self._edge.clock.seconds() + self._edge.settings.idle
+            until = self._server.clock.seconds() + self._server.settings.idle
             self._between = True
             try:
                 while line is None:
@@ -297,8 +304,8 @@ class Conversation(ESMTP):
 
     async def _progress(self, until: float) -> None:
         """Wait for some more of the data; until is the time for all of it."""
-        now = self._edge.clock.seconds()
-        await self._more(min(now + self._edge.settings.idle, until))
+        now = self._server.clock.seconds()
+        await self._more(min(now + self._server.settings.idle, until))
 
     async def _more(self, until: float) -> None:
         """Say what there is to say, and wait for input."""
@@ -308,7 +315,7 @@ class Conversation(ESMTP):
         self._let_in()
         self._streak = 0
         self._input = Deferred()
-        self.setTimeout(max(until - self._edge.clock.seconds(), 0.0))
+        self.setTimeout(max(until - self._server.clock.seconds(), 0.0))
         await self._input
 
     def _let_in(self) -> None:
@@ -318,11 +325,15 @@ class Conversation(ESMTP):
 
     async def _let_others(self) -> None:
         """Let other connections have their turn of the reactor."""
-        self._flush()
         self._streak = 0
-        turn = Deferred[None]()
-        self._edge.clock.callLater(0, turn.callback, None)
-        await turn
+        await self._pause(0)
+
+    async def _pause(self, seconds: float) -> None:
+        """Leave the client waiting, with all that was said before."""
+        self._flush()
+        over = Deferred[None]()
+        self._server.clock.callLater(seconds, over.callback, None)
+        await over
 
     async def _read(self) -> None:
         """Wait for the client to read what we said."""
@@ -332,7 +343,7 @@ class Conversation(ESMTP):
         if self._lost:
             raise Disconnected
         self._reading = Deferred()
-        self.setTimeout(self._edge.settings.idle)
+        self.setTimeout(self._server.settings.idle)
         await self._reading
 
     def _wake(self) -> None:
@@ -401,12 +412,15 @@ class Conversation(ESMTP):
         self._say(READY_FOR_TLS)
         self._flush()
         self.startedTLS = True
-        self._handshake = handshake = Deferred[None]()
         self._let_in()
-        self.setTimeout(HANDSHAKE)
-        self._wire.startTLS(tls)
-        await handshake
+        await self._shake_hands(lambda: self._wire.startTLS(tls))
         self._reset()
+
+    async def _shake_hands(self, begin: Callable[[], None]) -> None:
+        self._handshake = handshake = Deferred[None]()
+        self.setTimeout(HANDSHAKE)
+        begin()
+        await handshake
         self._log.secured(self._tls or "")
 
     def _reset(self) -> None:

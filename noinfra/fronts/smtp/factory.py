@@ -1,9 +1,13 @@
-"""Who may connect to the edge, and how it comes to rest."""
+"""Who may connect, and how a server comes to rest."""
+
+# ruff: noqa: D102 (the settings are described where they are declared)
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from ipaddress import IPv6Address, ip_address
+from typing import Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
@@ -11,7 +15,9 @@ from twisted.internet.interfaces import (
     IOpenSSLServerConnectionCreator,
     IReactorTime,
 )
-from twisted.internet.protocol import Protocol, ServerFactory
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.internet.protocol import ServerFactory
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 
 from noinfra.config import EdgeSettings
 from noinfra.fronts.smtp.conversation import Conversation
@@ -24,8 +30,25 @@ from noinfra.fronts.smtp.spool import Storage
 from noinfra.fronts.smtp.wire import plain_address
 
 
-class EdgeFactory(ServerFactory):
-    """All connections of the edge.
+class Limits(Protocol):
+    """The settings that all SMTP servers have."""
+
+    @property
+    def size_limit(self) -> int: ...
+    @property
+    def recipients(self) -> int: ...
+    @property
+    def connections(self) -> int: ...
+    @property
+    def connections_per_address(self) -> int: ...
+    @property
+    def errors(self) -> int: ...
+    @property
+    def idle(self) -> float: ...
+
+
+class SmtpFactory(ServerFactory, ABC):
+    """All connections of one server, on however many ports.
 
     A connection counts until it is gone and its last mail is received: who drops
     connections cannot have more work done for him than who keeps them.
@@ -36,14 +59,12 @@ class EdgeFactory(ServerFactory):
     def __init__(
         self,
         *,
-        receiving: Receiving,
-        settings: EdgeSettings,
+        settings: Limits,
         hostname: str,
         storage: Storage,
         clock: IReactorTime,
         tls: IOpenSSLServerConnectionCreator | None = None,
     ) -> None:
-        self.receiving = receiving
         self.settings = settings
         self.hostname = hostname
         self.storage = storage
@@ -54,7 +75,11 @@ class EdgeFactory(ServerFactory):
         self._by_network: Counter[str] = Counter()
         self._at_rest: Deferred[None] | None = None
 
-    def buildProtocol(self, addr: IAddress | None) -> Edge | TurnedAway:
+    @abstractmethod
+    def conversation(self, address: str) -> Conversation:
+        """A new one, with the client at this address."""
+
+    def buildProtocol(self, addr: IAddress | None) -> Conversation | TurnedAway:
         """A conversation, or a few words to who cannot have one."""
         peer = plain_address(str(getattr(addr, "host", "")))
         network = network_of(peer)
@@ -62,10 +87,10 @@ class EdgeFactory(ServerFactory):
         if refusal is not None:
             MailLog(peer).turned_away(refusal)
             return TurnedAway(refusal)
-        edge = Edge(self, peer)
-        self._open[edge] = network
+        conversation = self.conversation(peer)
+        self._open[conversation] = network
         self._by_network[network] += 1
-        return edge
+        return conversation
 
     def _refusal(self, network: str) -> Closing | None:
         if self.stopping:
@@ -76,9 +101,9 @@ class EdgeFactory(ServerFactory):
             return TooManyConnections("Too many connections from you; come again.")
         return None
 
-    def released(self, edge: Conversation) -> None:
+    def released(self, conversation: Conversation) -> None:
         """A connection is gone, with all that was at work for it."""
-        network = self._open.pop(edge)
+        network = self._open.pop(conversation)
         self._by_network[network] -= 1
         if not self._by_network[network]:
             del self._by_network[network]
@@ -99,29 +124,56 @@ class EdgeFactory(ServerFactory):
             return
         self._at_rest = at_rest = Deferred[None]()
         late = self.clock.callLater(deadline, self._give_up)
-        for edge in tuple(self._open):
-            edge.stop()
+        for conversation in tuple(self._open):
+            conversation.stop()
         await at_rest
         if late.active():
             late.cancel()
 
     def _give_up(self) -> None:
         at_rest, self._at_rest = self._at_rest, None
-        for edge in tuple(self._open):
-            edge.abort()
+        for conversation in tuple(self._open):
+            conversation.abort()
         if at_rest is not None:
             at_rest.callback(None)
 
 
-class TurnedAway(Protocol):
+class EdgeFactory(SmtpFactory):
+    """All connections of the edge."""
+
+    settings: EdgeSettings
+
+    def __init__(
+        self,
+        *,
+        receiving: Receiving,
+        settings: EdgeSettings,
+        hostname: str,
+        storage: Storage,
+        clock: IReactorTime,
+        tls: IOpenSSLServerConnectionCreator | None = None,
+    ) -> None:
+        super().__init__(
+            settings=settings, hostname=hostname, storage=storage, clock=clock, tls=tls
+        )
+        self.receiving = receiving
+
+    def conversation(self, address: str) -> Edge:
+        """A new one, with the client at this address."""
+        return Edge(self, address)
+
+
+class TurnedAway(TwistedProtocol):
     """A connection that we take only to say why not (RFC 5321, 3.1)."""
 
     def __init__(self, refusal: Closing) -> None:
         self._refusal = refusal
 
     def connectionMade(self) -> None:
-        """Say it, and go."""
-        if self.transport is not None:
+        """Say it, and go; where a handshake would have to come first, just go."""
+        if isinstance(self.transport, TLSMemoryBIOProtocol):
+            self.transport.abortConnection()
+        elif self.transport is not None:
             self.transport.write(refused(self._refusal))
             self.transport.loseConnection()
 

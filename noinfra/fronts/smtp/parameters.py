@@ -55,18 +55,24 @@ class MailFrom:
     envid: str | None
 
 
-def mail_from(arguments: bytes, size_limit: int) -> MailFrom:
+def mail_from(arguments: bytes, size_limit: int, *, auth: bool = False) -> MailFrom:
     """Read what follows MAIL.
 
+    :param auth: whether AUTH is offered. Its parameter is read and believed of nobody,
+        which is to act as if it were <> (RFC 4954, 5).
     :raises Refusal: it is not right, or announces more octets than the limit.
     """
-    text, parameters = _path_and_parameters(arguments, "FROM", MAIL)
+    known = MAIL | {"AUTH": True} if auth else MAIL
+    text, parameters = _path_and_parameters(arguments, "FROM", known)
     smtputf8 = "SMTPUTF8" in parameters
     path = ""
     if text:
         path = _path(text, smtputf8, BadReversePath)
     _check_size(parameters, size_limit)
     _check_body(parameters)
+    submitter = parameters.get("AUTH") or "<>"
+    if submitter != "<>" and not XTEXT.fullmatch(submitter):
+        raise BadArguments("AUTH is a mailbox in xtext, or <> (RFC 4954, 5).")
     ret, envid = parameters.get("RET"), parameters.get("ENVID")
     if ret is not None and ret.upper() not in ("FULL", "HDRS"):
         raise BadArguments("RET is FULL or HDRS (RFC 3461, 4.3).")

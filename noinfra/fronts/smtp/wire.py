@@ -8,7 +8,11 @@ from ipaddress import IPv6Address, ip_address
 from typing import Any, Protocol
 
 from OpenSSL.SSL import Connection
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.internet.interfaces import (
+    IOpenSSLServerConnectionCreator,
+    ITCPTransport,
+)
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 
 
 class Disconnected(Exception):
@@ -37,6 +41,20 @@ def plain_address(host: str) -> str:
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)
     return str(address)
+
+
+def is_tls(transport: object) -> bool:
+    """Whether TLS is beneath from the first octet on (RFC 8314, 3)."""
+    return isinstance(transport, TLSMemoryBIOProtocol)
+
+
+def send_at_once(transport: Any) -> None:
+    """Have the kernel wait for no ACK before it sends small segments."""
+    if is_tls(transport):
+        # Of the interfaces beneath it, TLS claims the last one only.
+        transport = transport.transport
+    if ITCPTransport.providedBy(transport):
+        transport.setTcpNoDelay(True)
 
 
 def describe_tls(transport: Any) -> str:

@@ -66,6 +66,7 @@ create table agent (
     constraint agent_external_id unique (customer_id, external_id)
 );
 create index agent_by_deployment on agent (deployment_id, agent_id);
+create index agent_by_default_inbox on agent (default_inbox_id);
 
 create table inbox (
     inbox_id text collate "C" primary key,
@@ -97,6 +98,15 @@ create table retired_address (
     address text collate "C" primary key,
     customer_id text collate "C" not null references customer on delete cascade,
     retired_at timestamptz not null default now()
+);
+create index retired_address_by_customer on retired_address (customer_id);
+
+-- A tenant sees its own rows only, and must still not get the address of another.
+create function is_retired(wanted text, wanting text) returns boolean
+language sql volatile security definer set search_path = pg_catalog, pg_temp
+return exists (
+    select 1 from public.retired_address
+    where address = wanted and customer_id <> wanting
 );
 
 create table folder (
@@ -176,8 +186,9 @@ create table thread_reference (
     digest bytea not null,
     customer_id text collate "C" not null,
     thread_id text collate "C" not null,
-    -- The mail itself came, or was sent; false while others only refer to it.
-    arrived boolean not null,
+    -- The thread began by referring to it, and it has not come: when it does, it may bring
+    -- the thread into its own.
+    awaited boolean not null,
     primary key (inbox_id, digest)
 );
 create index thread_reference_by_thread on thread_reference (thread_id);
@@ -261,6 +272,8 @@ create table key (
     revoked_at timestamptz
 );
 create index key_by_customer on key (customer_id, key_id);
+create index key_by_deployment on key (deployment_id);
+create index key_by_inbox on key (inbox_id);
 
 -- The answer to a request that carried an Idempotency-Key, for a day.
 create table idempotency (
