@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from attrs import frozen
 from twisted.logger import Logger
@@ -26,12 +26,12 @@ from noinfra.mail.trace import header_end
 from noinfra.model import Client, Forward, Transaction
 from noinfra.store.contents import Contents
 from noinfra.store.database import Database
-from noinfra.store.queue import Settlement
+from noinfra.store.queue import Claimed, Queue, Settlement
 
 # Of the original at most this much is returned; what is cut is the body's end.
 _RETURNED = 512 * 1024
-# A delay is told of once, after so many attempts: some two hours.
-_LATE = 5
+# When a delay is worth telling of, which is done once.
+_LATE = timedelta(hours=4)
 
 
 @frozen
@@ -56,8 +56,10 @@ class Notifier:
         claimed = settlement.claimed
         if not claimed.wants_dsn or not claimed.mail_from:
             return
-        action = _action(settlement)
+        action = self._action(settlement)
         if action is None or (action == "relayed" and passed_on):
+            return
+        if action == "delayed" and await self._has_told(claimed):
             return
         octets = await Contents(self.database.single(None)).slice(
             claimed.content_id, 0, _RETURNED
@@ -84,6 +86,24 @@ class Notifier:
                 inbox=claimed.mail_from,
                 why=refusal.text,
             )
+
+    def _action(self, settlement: Settlement) -> Action | None:
+        """What is to be told, if the sender asked to hear of it (RFC 3461, 4.1)."""
+        claimed = settlement.claimed
+        asked = (claimed.notify or "FAILURE").upper().split(",")
+        if settlement.status == "failed" and "FAILURE" in asked:
+            return "failed"
+        if settlement.status == "delivered" and "SUCCESS" in asked:
+            # RFC 3464, 2.3.3: what another server took is delivered once it says so.
+            return "relayed" if settlement.attempts[-1].remote_address else "delivered"
+        if settlement.status == "deferred" and "DELAY" in asked:
+            return "delayed" if self.now() - claimed.created_at >= _LATE else None
+        return None
+
+    async def _has_told(self, claimed: Claimed) -> bool:
+        """Whether an earlier attempt came late enough to be told of."""
+        tried = await Queue(self.database.single(None)).last_tried(claimed.delivery_id)
+        return tried is not None and tried - claimed.created_at >= _LATE
 
     def _notification(
         self, settlement: Settlement, action: Action, octets: bytes
@@ -120,19 +140,6 @@ class Notifier:
             envelope_id=_decoded(claimed.envid),
             arrival_date=claimed.created_at,
         )
-
-
-def _action(settlement: Settlement) -> Action | None:
-    """What is to be told, if the sender asked to hear of it (RFC 3461, 4.1)."""
-    claimed = settlement.claimed
-    asked = (claimed.notify or "FAILURE,DELAY").upper().split(",")
-    if settlement.status == "failed" and "FAILURE" in asked:
-        return "failed"
-    if settlement.status == "delivered" and "SUCCESS" in asked:
-        # RFC 3464, 2.3.3: what another server took is delivered only once it says so.
-        return "relayed" if settlement.attempts[-1].remote_address else "delivered"
-    late = settlement.status == "deferred" and claimed.attempts == _LATE
-    return "delayed" if late and "DELAY" in asked else None
 
 
 def _status(settlement: Settlement) -> str:

@@ -43,8 +43,9 @@ class Reports:
 class Outbound:
     """A mail that is ready but for its signature; its From is in ``domain``.
 
-    ``bcc`` are the recipients that the header does not name. Without ``reports`` the
-    sender hears by events alone.
+    ``bcc`` are the recipients that the header does not name. ``ancestors`` are the mail
+    that it follows, where its header cannot say so: other software's identifiers need
+    not be fit for one. Without ``reports`` the sender hears by events alone.
     """
 
     message_id: str
@@ -54,6 +55,7 @@ class Outbound:
     recipients: Sequence[Addressee]
     bcc: Sequence[Mailbox]
     labels: Sequence[str] = ()
+    ancestors: Sequence[str] | None = None
     reports: Reports | None = None
     idempotency: Idempotency | None = None
 
@@ -104,7 +106,9 @@ class Release:
             rfc_message_id=derived.rfc_message_id,
             in_reply_to=derived.in_reply_to,
             reference_ids=derived.reference_ids,
-            ancestors=derived.ancestors,
+            ancestors=(
+                derived.ancestors if outbound.ancestors is None else outbound.ancestors
+            ),
             subject=derived.subject,
             from_=derived.from_,
             to_=derived.to_,

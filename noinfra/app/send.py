@@ -46,6 +46,7 @@ from noinfra.errors import (
 from noinfra.mail.compose import compose
 from noinfra.mail.encode import ComposeError
 from noinfra.mail.mailbox import Mailbox
+from noinfra.mail.thread import ancestry
 from noinfra.model import Message
 from noinfra.store.database import Database
 from noinfra.store.failures import UniqueViolation
@@ -228,7 +229,8 @@ class Send:
         outgoing: Outgoing,
         key: Idempotency | None,
     ) -> str:
-        message_id = new_id("msg_")
+        composition, message_id = outgoing.composition, new_id("msg_")
+        answered = composition.in_reply_to
         await self.release.release(
             access,
             home,
@@ -242,6 +244,11 @@ class Send:
                 ],
                 bcc=outgoing.bcc,
                 labels=request.labels,
+                ancestors=ancestry(
+                    composition.message_id,
+                    [answered] if answered else [],
+                    composition.references,
+                ),
                 idempotency=key,
             ),
         )

@@ -8,12 +8,13 @@ that follows from the scope of the key: another tenant's things are not there.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from attrs import frozen
 
 from noinfra.app.access import Access
+from noinfra.app.application import App
 from noinfra.app.requests import (
     AgentById,
     AttachmentById,
@@ -50,9 +51,6 @@ from noinfra.app.requests import (
     UpdateMessage,
     UpdateThread,
 )
-
-if TYPE_CHECKING:
-    from noinfra.app.application import App
 
 Q = TypeVar("Q", bound=msgspec.Struct)
 

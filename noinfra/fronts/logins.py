@@ -71,7 +71,7 @@ class BadLogins:
         level = max(
             self._by_network.add(network), self._by_account.add(_canonical(account))
         )
-        return min(FIRST * math.ldexp(1.0, int(min(level, 30.0)) - 1), LONGEST)
+        return min(FIRST * math.exp2(min(level, 30.0) - 1), LONGEST)
 
     def succeeded(self, network: str, account: str) -> None:
         """Remember that the network may log in to the account."""

@@ -8,9 +8,8 @@ without a name, so that a plain onmessage sees it; a comment every 15 seconds.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -20,29 +19,21 @@ from noinfra.app.events import Ended, SlowReader, Subscription
 from noinfra.errors import Refusal
 from noinfra.fronts.catalogue import LIVE
 from noinfra.fronts.rest.answer import Answer
-from noinfra.fronts.rest.deadlines import Deadlines
 from noinfra.fronts.rest.exchange import Exchange
-from noinfra.fronts.rest.gate import Gate, presented
-from noinfra.fronts.stream import Frames, Readers, decode_query, pump
+from noinfra.fronts.rest.gate import presented
+from noinfra.fronts.stream import Live, decode_query, pump
 from noinfra.fronts.valve import Valve
 from noinfra.model import Event
-
-if TYPE_CHECKING:
-    from noinfra.app.application import App
 
 RETRY = b"retry: 3000\n"
 HEARTBEAT = b":\n"
 
 
-@define
+@frozen
 class Stream:
     """The endpoint."""
 
-    app: App
-    gate: Gate
-    readers: Readers
-    frames: Frames
-    deadlines: Deadlines
+    live: Live
 
     async def respond(self, exchange: Exchange) -> Answer | None:
         """Begin a stream, which then goes on by itself.
@@ -50,9 +41,9 @@ class Stream:
         :raises Refusal: there will be none.
         """
         query = decode_query({}, exchange.query, b"")
-        access = await self.gate.admit(exchange, in_query=query.api_key)
+        access = await self.live.gate.admit(exchange, in_query=query.api_key)
         access.require(LIVE)
-        self.readers.room()
+        self.live.readers.room()
         # A browser that reconnects repeats the URL, and says in the header field how
         # far it came: that is later.
         after = exchange.header("last-event-id") or query.after
@@ -61,7 +52,9 @@ class Stream:
         )
         if exchange.request.method == b"HEAD":
             return head
-        subscription = await self.app.events.subscribe(access, query.filters, after)
+        subscription = await self.live.app.events.subscribe(
+            access, query.filters, after
+        )
         if exchange.gone:
             subscription.close()
             return None
@@ -72,7 +65,7 @@ class Stream:
             secret=presented(exchange) or query.api_key or "",
             address=exchange.peer,
             subscription=subscription,
-            live=self,
+            live=self.live,
         ).begin()
         return None
 
@@ -85,7 +78,7 @@ class StreamReader:
     secret: str
     address: str
     subscription: Subscription
-    live: Stream
+    live: Live
     _valve: Valve = field(factory=Valve)
     _log = Logger("noinfra.live")
 

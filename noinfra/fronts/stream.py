@@ -19,6 +19,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from noinfra.app.application import App
 from noinfra.app.events import SlowReader, Subscription
 from noinfra.app.requests import EventFilter
 from noinfra.errors import Refusal, TemporaryFailure
@@ -187,6 +188,17 @@ class Readers:
                 return
             except Refusal as refusal:
                 reader.end(refusal)
+
+
+@frozen
+class Live:
+    """What every live connection needs."""
+
+    app: App
+    gate: Gate
+    readers: Readers
+    frames: Frames
+    deadlines: Deadlines
 
 
 async def pump(

@@ -22,16 +22,17 @@ try may mend with 1013, a reader that lags among it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import msgspec
-from attrs import define
+from attrs import frozen
 from autobahn.twisted.resource import WebSocketResource
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from msgspec import Meta
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -42,19 +43,15 @@ from noinfra.app.requests import EventFilter, ListEvents
 from noinfra.errors import Forbidden, Invalid, RateLimited, Refusal, TemporaryFailure
 from noinfra.fronts.catalogue import LIVE
 from noinfra.fronts.rest.answer import Answer, to_json
-from noinfra.fronts.rest.deadlines import Deadlines
 from noinfra.fronts.rest.decode import Decoder
 from noinfra.fronts.rest.errors import UpgradeRequired
 from noinfra.fronts.rest.exchange import Exchange
-from noinfra.fronts.rest.gate import Gate, bearer
+from noinfra.fronts.rest.gate import bearer
 from noinfra.fronts.rest.mail_views import EventView
 from noinfra.fronts.rest.times import spell_time
-from noinfra.fronts.stream import Frames, Readers, decode_query, pump, text_frame
+from noinfra.fronts.stream import Live, decode_query, pump, text_frame
 from noinfra.fronts.valve import Valve
 from noinfra.model import Event
-
-if TYPE_CHECKING:
-    from noinfra.app.application import App
 
 #: The largest frame and message that a client may send.
 MAX_MESSAGE = 65_536
@@ -78,17 +75,6 @@ class Command(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_onl
 _decode_command = Decoder(Command, (), "POST")
 
 
-@define
-class Live:
-    """What every connection needs."""
-
-    app: App
-    gate: Gate
-    readers: Readers
-    frames: Frames
-    deadlines: Deadlines
-
-
 class Socket:
     """The endpoint: hands the connection over to Autobahn, on the same port.
 
@@ -96,10 +82,12 @@ class Socket:
         nobody before they connect a WebSocket, unlike with all other requests.
     """
 
-    def __init__(self, live: Live, origins: frozenset[str]) -> None:
+    def __init__(
+        self, live: Live, clock: IReactorTime, origins: frozenset[str]
+    ) -> None:
         self._live = live
         self._origins = origins
-        self.factory = ConnectionFactory(live)
+        self.factory = ConnectionFactory(live, clock)
         self._resource = WebSocketResource(self.factory)
 
     async def respond(self, exchange: Exchange) -> Answer | None:
@@ -131,11 +119,26 @@ class Socket:
             )
 
 
+@frozen
+class _Timers:
+    """Timers under the name by which Autobahn calls for them."""
+
+    clock: IReactorTime
+
+    def call_later(
+        self, delay: float, call: Callable[..., object], *args: object
+    ) -> IDelayedCall:
+        """Call some time."""
+        return self.clock.callLater(delay, call, *args)
+
+
 class ConnectionFactory(WebSocketServerFactory):  # type: ignore[misc]
     """Makes connections; Autobahn has no types."""
 
-    def __init__(self, live: Live) -> None:
-        super().__init__(server="noinfra")
+    def __init__(self, live: Live, clock: IReactorTime) -> None:
+        super().__init__(server="noinfra", reactor=clock)
+        # Autobahn would take its timers from the global reactor in any case.
+        self._batched_timer = _Timers(clock)
         self.live = live
         self.protocol = Connection
         self.setProtocolOptions(
@@ -188,7 +191,7 @@ class Connection(WebSocketServerProtocol):  # type: ignore[misc]
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         """A command; they are done one after the other."""
         if len(self._commands) >= MAX_WAITING:
-            self.sendClose(POLICY, "Too many commands at once.")
+            self._close(POLICY, "Too many commands at once.")
             return
         self._commands.append(payload)
         if not self._working:
@@ -209,9 +212,9 @@ class Connection(WebSocketServerProtocol):  # type: ignore[misc]
         """Close, and say why."""
         self._stop_reading()
         if refusal is None:
-            self.sendClose(GOING_AWAY, "The server stops.")
+            self._close(GOING_AWAY, "The server stops.")
         else:
-            self.sendClose(close_code(refusal), close_reason(refusal.text))
+            self._close(close_code(refusal), refusal.text)
 
     async def _begin(self) -> None:
         query = decode_query({}, self._query, b"")
@@ -329,19 +332,25 @@ class Connection(WebSocketServerProtocol):  # type: ignore[misc]
         await self._live.gate.check(self.secret, self.address)
         self.end(None)
 
+    def _close(self, code: int, reason: str) -> None:
+        # Not by sendClose, which takes an application for one that may not say 1001,
+        # 1008 or 1013.
+        if self.state == self.STATE_OPEN:
+            self.sendCloseFrame(code=code, reasonUtf8=close_reason(reason))
+
     def _broken(self, failure: Failure) -> None:
         error = failure.value
         if isinstance(error, Refusal):
             self.end(error)
         elif isinstance(error, SlowReader):
             self._stop_reading()
-            self.sendClose(TRY_AGAIN_LATER, "Too slow; come back with your cursor.")
+            self._close(TRY_AGAIN_LATER, "Too slow; come back with your cursor.")
         elif isinstance(error, Ended):
             Deferred.fromCoroutine(self._ended()).addErrback(self._broken)
         elif not self._valve.stopped:
             self._log.failure("a WebSocket broke", failure=failure)
             self._stop_reading()
-            self.sendClose(INTERNAL, "An error of the server.")
+            self._close(INTERNAL, "An error of the server.")
 
 
 def close_code(refusal: Refusal) -> int:
@@ -351,6 +360,6 @@ def close_code(refusal: Refusal) -> int:
     return 4000 + refusal.http
 
 
-def close_reason(text: str) -> str:
+def close_reason(text: str) -> bytes:
     """As much of a text as fits into a close frame (RFC 6455, 5.5)."""
-    return text.encode()[:123].decode(errors="ignore")
+    return text.encode()[:123].decode(errors="ignore").encode()

@@ -192,10 +192,21 @@ _DATES = (
 )
 
 
+# RFC 5322, 3.3, with no oddity but the comment that names the zone again.
+_USUAL_DATE = re.compile(
+    r"(?:[A-Z][a-z]{2}, )?(?P<day>[0-9]{1,2}) (?P<month>[A-Z][a-z]{2}) "
+    r"(?P<year>[0-9]{4}) (?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2}) "
+    r"(?P<zone>[+-][0-9]{4})(?: \([A-Z]{1,5}\))?"
+)
+
+
 def parse_date(value: bytes | str) -> datetime | None:
     """The moment that a Date field names, in UTC, or None when it names none."""
     if isinstance(value, bytes):
         value = decode(unfold(value), "utf-8")[0]
+    usual = _USUAL_DATE.fullmatch(value)
+    if usual is not None:
+        return _moment(usual)
     text = _without_comments(value[:200]).strip()
     for pattern in _DATES:
         match = pattern.match(text)

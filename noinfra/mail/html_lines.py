@@ -128,6 +128,8 @@ class _Layout:
 
     def end_line(self, *, keep_empty: bool = False) -> None:
         """What has gathered becomes a line; so does nothing, for a <br>."""
+        if not (self._pieces or keep_empty):
+            return
         text = "".join(self._pieces)
         if text.strip(_BLANK):
             text = text.rstrip() if self._preformatted else text.strip(_BLANK)
@@ -160,11 +162,12 @@ class _Layout:
             self._hidden.nested = 0
 
     def _text(self, token: Token) -> None:
-        raw = self.html[token.start : token.end]
+        text = self.html[token.start : token.end]
         if self._preformatted:
-            self._preformatted_text(raw, token.start)
+            self._preformatted_text(text, token.start)
             return
-        text = decoded(raw).replace("\0", "")
+        if "&" in text or "\0" in text:
+            text = decoded(text).replace("\0", "")
         if text[:1].isspace() and self._pieces and not self._pieces[-1].endswith(_GAP):
             self._pieces.append(" ")
         words = " ".join(text.split())
@@ -190,11 +193,13 @@ class _Layout:
 
     def _open(self, token: Token) -> None:
         name = token.name
-        if name == "head" or (name not in VOID and _is_hidden(token)):
+        attributes = token.attributes
+        if name == "head" or (attributes and name not in VOID and _is_hidden(token)):
             self._hidden.opens(name)
             return
-        self._follow_region(token)
-        if self.region_of and self._region is None:
+        if self._region:
+            self._follow_region(token)
+        if attributes and self.region_of and self._region is None:
             self._enter_region(self.region_of, token)
         if name == "br":
             self._line_break(token)
@@ -259,7 +264,8 @@ class _Layout:
             self._end_link()
         elif name in _SPACED or name in _BREAKING:
             self._close_block(token)
-        self._follow_region(token)
+        if self._region:
+            self._follow_region(token)
 
     def _close_block(self, token: Token) -> None:
         name = token.name
@@ -307,7 +313,7 @@ class _Layout:
             self._region_element.opens(token.name)
 
     def _follow_region(self, token: Token) -> None:
-        if self._region and self._region != REST and self._region_element.follow(token):
+        if self._region != REST and self._region_element.follow(token):
             self.end_line()
             self._region = None
 

@@ -65,10 +65,13 @@ class Token(NamedTuple):
     end: int
 
 
-def tokens(html: str) -> Iterator[Token]:
-    """All of the first HTML_LIMIT characters, in order and without gaps."""
-    done = 0
-    for match in _TOKEN.finditer(html, 0, HTML_LIMIT):
+def tokens(html: str, begin: int = 0) -> Iterator[Token]:
+    """All of the first HTML_LIMIT characters, in order and without gaps.
+
+    They may be had from any place on where a token begins, or that is within text.
+    """
+    done = begin
+    for match in _TOKEN.finditer(html, begin, HTML_LIMIT):
         start, end = match.span()
         if start > done:
             yield Token("", False, "", done, start)

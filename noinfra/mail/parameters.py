@@ -9,6 +9,11 @@ from noinfra.mail.words import decode_words, one_line, unfold
 MAX_PARAMETERS = 200
 
 _HEAD = re.compile(r'\s*+([^\s;"()=/]*+(?:[ \t]*+/[ \t]*+[^\s;"()=]*+)?+)(?!\s*+=)')
+# What most fields are: a value, and at most one parameter without any oddity.
+_TEXT = r"[!#-'*+\-.0-9A-Z^-~]++"
+_USUAL = re.compile(
+    rf"""({_TEXT}(?:/{_TEXT})?)(?:;\s*({_TEXT})=(?:"([^"\\]*+)"|({_TEXT})))?"""
+)
 _GAP = re.compile(r"[\s;,]*+")
 _NAME = re.compile(r'([^\s=;"(),]++)\s*+(=?)\s*+')
 _QUOTED = re.compile(
@@ -28,20 +33,25 @@ def split_parameters(value: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     Names are in lower case; RFC 2231's sections and RFC 2047's words are left as they
     are.
     """
+    usual = _USUAL.fullmatch(value)
+    if usual is not None:
+        head, name, quoted, token = usual.groups()
+        text = token if quoted is None else quoted
+        return head, () if name is None else ((name.lower(), text),)
     match = _HEAD.match(value)
     head = "" if match is None else match[1]
     at = 0 if match is None else match.end()
     parameters: list[tuple[str, str]] = []
     while at < len(value) and len(parameters) < MAX_PARAMETERS:
         at = _gap_end(value, at)
-        name = _NAME.match(value, at)
-        if name is None:
+        found = _NAME.match(value, at)
+        if found is None:
             at += 1
-        elif not name[2]:
-            at = name.end()
+        elif not found[2]:
+            at = found.end()
         else:
-            text, at = _parameter_value(value, name.end())
-            parameters.append((name[1].lower(), text))
+            text, at = _parameter_value(value, found.end())
+            parameters.append((found[1].lower(), text))
     return "".join(head.split()), tuple(parameters)
 
 

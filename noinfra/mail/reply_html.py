@@ -7,7 +7,7 @@ Dropped lines are then cut out of the HTML, with all tags that have their partne
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, takewhile
 
 from noinfra.mail.html_lines import REST, Line, html_lines
 from noinfra.mail.html_tokens import VOID, Token, tokens
@@ -187,11 +187,10 @@ def _body(html: str) -> int:
 
 def _without(html: str, dropped: Iterable[tuple[int, int]]) -> Iterator[str]:
     """The HTML without these stretches, but with the tags that others depend on."""
-    source = tokens(html)
     done = 0
     for start, end in dropped:
         yield html[done:start]
-        for token in _unpaired(_within(source, start, end)):
+        for token in _unpaired(_within(html, start, end)):
             # A start tag whose element has nothing left to hold is not missed.
             if token.closing or end < len(html):
                 yield html[token.start : token.end]
@@ -199,13 +198,9 @@ def _without(html: str, dropped: Iterable[tuple[int, int]]) -> Iterator[str]:
     yield html[done:]
 
 
-def _within(source: Iterator[Token], start: int, end: int) -> Iterator[Token]:
-    """The tokens from start up to end, of a source that is before these."""
-    for token in source:
-        if token.start >= end:
-            return
-        if token.start >= start:
-            yield token
+def _within(html: str, start: int, end: int) -> Iterator[Token]:
+    """The tokens from start up to end; where a line starts or ends, so does a token."""
+    return takewhile(lambda token: token.start < end, tokens(html, start))
 
 
 def _unpaired(stretch: Iterable[Token]) -> list[Token]:

@@ -42,6 +42,8 @@ class Kind(Enum):
     RULE = "rule"
 
 
+_MAY_BE_FIELDS = frozenset({Kind.TEXT, Kind.ORIGINAL})
+
 _LINE_LIMIT = 1000
 _INTRODUCTION_LIMIT = 300
 _INTRODUCTION_LINES = 5
@@ -75,11 +77,13 @@ _OPENS = re.compile(
 )
 # Scripts that put no spaces between words have no beginnings of words to look for.
 _VERBS = tuple(verb if ord(verb[0]) > 0x2E00 else f" {verb}" for verb in WROTE)
+_WROTE = frozenset(WROTE)
 _LAST_VERBS = tuple(verb for verb in WROTE if len(verb) > 3)
 
 # How a sign of quoting begins or ends at the least; see is_unmarked.
 _FIRST_OF_MARKS = frozenset(">-_=*~#+[|\u2013\u2014\u2500\u1427")
 _LAST_OF_MARKS = frozenset(":\uff1a->")
+_DASHES = frozenset({"--", "__", "\u2014", "\u2013"})
 _BEFORE_SENT = "(<[*_- "
 _VERB_END = 4
 
@@ -136,9 +140,11 @@ def is_unmarked(lines: Sequence[str]) -> bool:
     if any([start.startswith(_HEADS_OF_MARKS.get(start[:2], ())) for start in starts]):
         return False
     whole = "\n".join(texts)
+    if "\uff1a" in whole:
+        return False
     return not (
         any(phrase in whole for phrase in FROM_SENT)
-        or any(_meaning(text) for text in texts if ":" in text or "\uff1a" in text)
+        or any(_meaning(text) for text in texts if ":" in text)
     )
 
 
@@ -173,7 +179,7 @@ def _first_look(text: str) -> Kind:
         return Kind.EMPTY
     if text[0] == ">":
         return Kind.QUOTE
-    if _RULE.fullmatch(text):
+    if text[0] in _FIRST_OF_MARKS and _RULE.fullmatch(text):
         return Kind.RULE
     return Kind.TEXT
 
@@ -214,7 +220,7 @@ def _separator(text: str) -> Kind | None:
 def _find_fields(texts: Sequence[str], found: list[Kind]) -> None:
     """A block of header fields starts a quoted mail, and is all quote itself."""
     meanings = [
-        _field(text) if kind in (Kind.TEXT, Kind.ORIGINAL) else None
+        _field(text) if kind in _MAY_BE_FIELDS else None
         for text, kind in zip(texts, found, strict=True)
     ]
     index = 0
@@ -293,7 +299,8 @@ def _may_end(texts: Sequence[str], found: Sequence[Kind], index: int) -> bool:
     text = texts[index]
     if found[index] is Kind.QUOTE and index:
         # "<mailto:ann@example.com" on one line, and on the next "> wrote:".
-        return text[1:].strip(" :").casefold() in WROTE and texts[index - 1][-1:] == ">"
+        above = texts[index - 1]
+        return above[-1:] == ">" and text[1:].strip(" :").casefold() in _WROTE
     if found[index] is not Kind.TEXT:
         return False
     body = text.rstrip(_DECORATION) if text[-1] in "->" else text
@@ -301,8 +308,8 @@ def _may_end(texts: Sequence[str], found: Sequence[Kind], index: int) -> bool:
         body.endswith(_COLONS)
         or text.endswith(_COLONS)
         or (body[-_VERB_END:] in _VERB_ENDS and body.endswith(_LAST_VERBS))
-        or bool(_ISO_DATE.match(text))
-        or bool(_POSTED_BY.match(text.casefold()))
+        or (text[0] in "12>" and bool(_ISO_DATE.match(text)))
+        or (text[0] in "pP" and bool(_POSTED_BY.match(text.casefold())))
     )
 
 
@@ -445,7 +452,7 @@ def _find_signatures(
 
 def _signature(line: str, text: str) -> Kind | None:
     # RFC 3676, 4.3 has "-- "; the space is often lost on the way.
-    if text in ("--", "__", "\u2014", "\u2013"):
+    if text in _DASHES:
         exact = line.rstrip("\r") == "-- "
         return Kind.SIGNATURE if exact else Kind.DASHES
     if len(text) > 120:

@@ -12,7 +12,7 @@ from typing import Final
 
 from attrs import frozen
 
-from noinfra.mail.address import Mailbox
+from noinfra.mail.address import Mailbox, mailboxes
 from noinfra.mail.addresslist import Reader
 from noinfra.mail.charset import decode
 from noinfra.mail.header import Field, message_ids, parse_fields, unfold
@@ -39,11 +39,15 @@ class Unfit(ValueError):
 
 @frozen(kw_only=True)
 class Submitted:
-    """A mail made ready to be signed, and those whom its header names as its source."""
+    """A mail made ready to be signed, and whom its header names.
+
+    The recipients are those of To and Cc.
+    """
 
     octets: bytes
     authors: tuple[Address, ...]
     sender: tuple[Address, ...]
+    recipients: tuple[Address, ...]
 
 
 def submitted(octets: bytes, *, date: datetime, message_id: str) -> Submitted:
@@ -68,6 +72,12 @@ def submitted(octets: bytes, *, date: datetime, message_id: str) -> Submitted:
         octets=add_missing(stripped, date=date, message_id=message_id),
         authors=authors,
         sender=_addresses(fields, "Sender"),
+        recipients=tuple(
+            mailbox.address
+            for name in ("To", "Cc")
+            for field in fields_named(fields, name)
+            for mailbox in mailboxes(decode(unfold(field.value), "utf-8")[0])
+        ),
     )
 
 

@@ -6,6 +6,7 @@ read here is one statement each, and so of one moment.
 
 from __future__ import annotations
 
+import sys
 from array import array
 
 from attrs import frozen
@@ -229,3 +230,95 @@ class Folders:
             uids=_uids(uids),
             first_unseen=first_unseen,
         )
+
+    async def changes(
+        self, inbox_id: str, folder_id: int, since: int, limit: int
+    ) -> Changes | None:
+        """What has become of a folder; None when it is gone."""
+        rows = await self._on.rows(
+            f"""
+            with folder as (
+                select folder_id, modseq, uidnext, forgotten from folder
+                where folder_id = %(folder_id)s and inbox_id = %(inbox_id)s
+            ),
+            page as (
+                select {FLAG_COLUMNS} from message
+                where folder_id = %(folder_id)s and modseq > %(since)s
+                order by modseq limit %(limit)s
+            ),
+            reached as (
+                select case when (select count(*) from page) = %(limit)s
+                    then (select max(modseq) from page) else modseq end as modseq
+                from folder
+            ),
+            gone as (
+                select uid from expunged, reached
+                where folder_id = %(folder_id)s and expunged.modseq > %(since)s
+                and expunged.modseq <= reached.modseq
+            )
+            select 0 as kind, reached.modseq as uid, uidnext as modseq,
+                null::json as labels, null::json as flags,
+                forgotten <= %(since)s as complete,
+                reached.modseq < folder.modseq as more
+            from folder, reached
+            union all
+            select 1, page.*, null, null from page
+            union all
+            select 2, uid, null, null, null, null, null from gone
+            order by 1, 3, 2
+            """,
+            inbox_id=inbox_id,
+            folder_id=folder_id,
+            since=since,
+            limit=limit,
+        )
+        if not rows:
+            return None
+        return Changes(
+            modseq=rows[0][1],
+            uidnext=rows[0][2],
+            changed=[flag_row(row[1:5]) for row in rows if row[0] == 1],
+            vanished=[row[1] for row in rows if row[0] == 2],
+            complete=rows[0][5],
+            more=rows[0][6],
+        )
+
+    async def usage(self, inbox_id: str) -> tuple[int, int]:
+        """How many messages an inbox holds, and how many octets."""
+        rows = await self._on.rows(
+            """
+            select coalesce(sum(messages), 0)::bigint, coalesce(sum(octets), 0)::bigint
+            from folder where inbox_id = %(inbox_id)s
+            """,
+            inbox_id=inbox_id,
+        )
+        return rows[0][0], rows[0][1]
+
+    async def forget(self) -> int:
+        """Drop what was expunged a month ago; who was away longer compares all UIDs."""
+        dropped: int = await self._on.value(
+            """
+            with dropped as (
+                delete from expunged where expunged_at < now() - interval '30 days'
+                returning folder_id, modseq
+            ),
+            noted as (
+                update folder set forgotten = greatest(forgotten, last)
+                from (
+                    select folder_id, max(modseq) as last from dropped
+                    group by folder_id
+                ) as per
+                where folder.folder_id = per.folder_id
+            )
+            select count(*) from dropped
+            """
+        )
+        return dropped
+
+
+def _uids(octets: bytes | None) -> array[int]:
+    """UIDs out of eight octets each, most significant first."""
+    uids = array("Q", octets or b"")
+    if sys.byteorder == "little":
+        uids.byteswap()
+    return array("I", uids)

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 from psycopg2.extensions import (
+    INTEGER,
     UNICODE,
     ISQLQuote,
     QuotedString,
@@ -87,22 +88,21 @@ def _bytes(value: str | bytes | None, cursor: object) -> bytes | None:
     return bytes.fromhex(value[2:]) if isinstance(value, str) else None
 
 
-def _text(value: str | bytes | None, cursor: object) -> str | bytes | None:
-    return value
-
-
-def _int(value: str | bytes | None, cursor: object) -> int | None:
-    return None if value is None else int(value)
+def _time(value: str | bytes | None, cursor: object) -> datetime | None:
+    # ISO and UTC in every session of ours; psycopg2 makes a new zone for each value.
+    return datetime.fromisoformat(value) if isinstance(value, str) else None
 
 
 # The numbers are those of pg_type.dat; they never change.
 _BYTES = new_type((17,), "BYTES", _bytes)
-_JSON = new_type((114, 3802), "JSON_TEXT", _text)
-_XID8 = new_type((5069,), "XID8", _int)
+# The driver's own casters are in C.
+_JSON = new_type((114, 3802), "JSON_TEXT", UNICODE)
+_XID8 = new_type((5069,), "XID8", INTEGER)
+_TIME = new_type((1184,), "UTC", _time)
 _UUIDS = new_array_type((2951,), "UUID[]", UNICODE)
 
 
 def register_types(session: connection) -> None:
     """Teach a session the types above; the driver's global tables stay as they are."""
-    for caster in (_BYTES, _JSON, _XID8, _UUIDS):
+    for caster in (_BYTES, _JSON, _XID8, _TIME, _UUIDS):
         register_type(caster, session)

@@ -180,6 +180,16 @@ class Queue:
             lease=lease,
         )
 
+    async def last_tried(self, delivery_id: str) -> datetime | None:
+        """When the last attempt of a delivery ended, if there was one."""
+        found: datetime | None = await self._on.value(
+            """
+            select max(finished_at) from attempt where delivery_id = %(delivery_id)s
+            """,
+            delivery_id=delivery_id,
+        )
+        return found
+
     async def next_due(self, full: Sequence[str] = ()) -> float | None:
         """In how many seconds the next delivery is due, if there is one.
 

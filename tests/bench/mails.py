@@ -33,20 +33,21 @@ class Mails:
         return self._recipients[number % len(self._recipients)]
 
     def message_id(self, number: int) -> str:
-        return f"<{self._series}.{number}@bench.example>"
+        """Its Message-ID, without the angle brackets."""
+        return f"{self._series}.{number}@bench.example"
 
     def octets(self, number: int) -> bytes:
         """The mail (RFC 5322), without a line that begins with a dot."""
         turn, before = number // len(self._recipients), ""
         if turn % _THREAD:
-            parent = self.message_id(number - len(self._recipients))
+            parent = f"<{self.message_id(number - len(self._recipients))}>"
             before = f"In-Reply-To: {parent}\r\nReferences: {parent}\r\n"
         head = (
             f"From: Writer {number % 97} <writer{number % 97}@bench.example>\r\n"
             f"To: {self.recipient(number)}\r\n"
             f"Subject: {'Re: ' if before else ''}Report {turn // _THREAD}\r\n"
             "Date: Fri, 20 Nov 2026 09:00:00 +0000\r\n"
-            f"Message-ID: {self.message_id(number)}\r\n{before}"
+            f"Message-ID: <{self.message_id(number)}>\r\n{before}"
             "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n"
         )
         return head.encode() + self._texts[number % _TEXTS]

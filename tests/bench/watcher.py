@@ -61,6 +61,13 @@ def take_frame(octets: bytearray) -> tuple[int, bytes] | None:
     return frame
 
 
+def _octets(client: socket.socket) -> bytes:
+    octets = client.recv(262_144)
+    if not octets:
+        raise RuntimeError("the server closed the WebSocket")
+    return octets
+
+
 def _connect(plan: Plan) -> tuple[socket.socket, bytearray]:
     client = socket.create_connection(("127.0.0.1", plan.port), plan.timeout)
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -74,7 +81,7 @@ def _connect(plan: Plan) -> tuple[socket.socket, bytearray]:
     )
     read = bytearray()
     while b"\r\n\r\n" not in read:
-        read += client.recv(65536) or b"\r\n\r\n"
+        read += _octets(client)
     head, _, rest = bytes(read).partition(b"\r\n\r\n")
     if b" 101 " not in head.split(b"\r\n")[0]:
         raise RuntimeError(f"no WebSocket: {head[:200]!r}")
@@ -83,7 +90,7 @@ def _connect(plan: Plan) -> tuple[socket.socket, bytearray]:
 
 def _ready(client: socket.socket, read: bytearray) -> None:
     while (frame := take_frame(read)) is None:
-        read += client.recv(65536)
+        read += _octets(client)
     if msgspec.json.decode(frame[1], type=_Frame).type != "ready":
         raise RuntimeError(f"the server begins with {frame[1][:200]!r}")
 
@@ -96,11 +103,8 @@ def watch(plan: Plan) -> dict[str, float]:
     sys.stdout.flush()
     came: list[tuple[float, bytes]] = []
     while len(came) < plan.count:
-        octets = client.recv(262_144)
+        read += _octets(client)
         now = time.monotonic()
-        if not octets:
-            raise RuntimeError("the server closed the WebSocket")
-        read += octets
         while (frame := take_frame(read)) is not None:
             if frame[0] == _TEXT:
                 came.append((now, frame[1]))

@@ -159,6 +159,7 @@ gone.behind A 127.0.0.9
 null    MX    0 .
 lost    MX    10 nobody.lost
 """
+FIRST_RETRY = 0.5
 HERE = ("far.e2e", "plain.e2e", "alias.e2e", "behind.e2e")
 
 
@@ -235,7 +236,7 @@ class ReceiverTests(TestCase):
             "domain": "agents.e2e",
             "hostname": "mail.agents.e2e",
             "dns": {"servers": [f"127.0.0.1:{self.zone.port}"]},
-            "outbound": {"port": self.postfix.port, "first_retry": 0.5},
+            "outbound": {"port": self.postfix.port, "first_retry": FIRST_RETRY},
         }
         self.daemon = await start_daemon(self, self.settings)
         self.api = api_of(self.daemon)
@@ -243,11 +244,18 @@ class ReceiverTests(TestCase):
 
     async def settled(self, **message: object) -> dict[str, Any]:
         """A message of our agent's, once nothing more will happen to it."""
+        nudged = False
         sent = await in_thread(self.api.send, self.inbox, **message)
         while True:
             found = await in_thread(self.api.message, self.inbox, sent["id"])
-            if {"queued", "deferred"}.isdisjoint(outcomes(found).values()):
+            states = set(outcomes(found).values())
+            if states.isdisjoint(("queued", "deferred")):
                 return found
+            if "deferred" in states and not nudged:
+                # The queue sleeps for up to a minute; any mail wakes it.
+                await deferLater(reactor(), 2 * FIRST_RETRY)
+                nudge = {"to": [self.inbox], "subject": "nudge", "text": "nudge"}
+                nudged = bool(await in_thread(self.api.send, self.inbox, **nudge))
             await deferLater(reactor(), 0.1)
 
     async def test_delivered(self) -> None:
@@ -308,12 +316,14 @@ class ReceiverTests(TestCase):
         self.assertEqual([len(self.postfix.mails(one)) for one in ("grey", "one")], [1, 1])
         told = await in_thread(lambda: list(self.api.pages("/v1/events")))
 
-        about = Counter(
-            one["type"] for one in told if one["messageId"] == sent["id"]
-        )
         self.assertEqual(
-            about - Counter({"message.sent": 1}),
-            {"message.deferred": 1, "message.bounced": 2, "message.delivered": 2},
+            Counter(one["type"] for one in told if one["messageId"] == sent["id"]),
+            {
+                "message.queued": 1,
+                "message.deferred": 1,
+                "message.bounced": 2,
+                "message.delivered": 2,
+            },
         )
 
     async def test_dkim(self) -> None:
@@ -327,8 +337,9 @@ class ReceiverTests(TestCase):
             for verdict in await self.doctor()
             if verdict["name"].startswith("dns: ")
             for record in verdict["records"]
+            # It cannot know the address, and leaves a blank to fill in.
+            if "<" not in record
         ]
-        print(records)
         self.zone.add("mail.agents A 127.0.0.1\n" + "\n".join([*records, ""]))
         while not await in_thread(self.published, "mail.agents.e2e", "A"):
             await deferLater(reactor(), 0.05)

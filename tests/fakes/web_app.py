@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from noinfra.app.access import PERMISSIONS, Access
 from noinfra.app.agents import NewAgent
 from noinfra.app.events import Ended, cursor_of
+from noinfra.app.health import Healthy
 from noinfra.app.inboxes import Created
 from noinfra.app.keys import NewKey
 from noinfra.app.letters import Letter, Octets
@@ -360,7 +361,7 @@ def answers() -> dict[str, Any]:
         "keys.list": listing(KEY),
         "keys.get": KEY,
         "keys.revoke": None,
-        "health.check": {"status": "ok", "database": "ok", "version": "1"},
+        "health.check": Healthy(status="ok", database="ok", version="1"),
     }
 
 

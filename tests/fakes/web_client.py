@@ -74,10 +74,11 @@ class Connection:
 class Client:
     """Asks a site, one connection a request."""
 
-    def __init__(self, app: Any = None, **settings: Any) -> None:
-        self.app = app or FakeApp()
+    def __init__(self, **settings: Any) -> None:
+        self.app = FakeApp()
         self.clock = Clock()
-        self.site = make_site(self.app, WebSettings(**settings), self.clock)
+        app: Any = self.app
+        self.site = make_site(app, WebSettings(**settings), self.clock)
 
     def ask(
         self,

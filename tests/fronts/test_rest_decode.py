@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -37,7 +38,8 @@ FIELDS = st.sampled_from([*SEND.body.__struct_encode_fields__, "inboxId", "x"]) 
 
 class BodyTests(SynchronousTestCase):
     def refused(self, body: bytes, key: str | None = None) -> Invalid:
-        return self.assertRaises(Invalid, SEND, INBOX, b"", body, key)
+        refusal: Invalid = self.assertRaises(Invalid, SEND, INBOX, b"", body, key)
+        return refusal
 
     def test_together(self) -> None:
         """Path and body make one request."""
@@ -88,7 +90,7 @@ class BodyTests(SynchronousTestCase):
     def test_deep(self) -> None:
         """Depth does no harm, in a field or beside one."""
         self.refused(b'{"to": ' + b"[" * 200_000)
-        self.refused(b'{"x": ' + b'{"x":' * 200_000)
+        self.refused(b'{"x": ' + b"[" * 200_000)
 
     def test_nul(self) -> None:
         """A NUL is refused, an escaped backslash before u0000 is not one."""
@@ -145,15 +147,14 @@ class BodyTests(SynchronousTestCase):
     @given(st.binary(max_size=80), st.booleans())
     def test_any_octets(self, octets: bytes, inside: bool) -> None:
         """Whatever octets come, there is a request or a refusal."""
-        try:
+        with contextlib.suppress(Refusal):
             SEND(INBOX, b"", b'{"subject": "' + octets + b'"}' if inside else octets)
-        except Refusal:
-            pass
 
 
 class QueryTests(SynchronousTestCase):
     def refused(self, query: bytes) -> Invalid:
-        return self.assertRaises(Invalid, LIST, INBOX, query, b"")
+        refusal: Invalid = self.assertRaises(Invalid, LIST, INBOX, query, b"")
+        return refusal
 
     def test_converted(self) -> None:
         """Numbers, truth and times are read from their text."""
@@ -212,10 +213,8 @@ class QueryTests(SynchronousTestCase):
     @given(st.binary(max_size=60))
     def test_any_octets(self, query: bytes) -> None:
         """Whatever the query, there is a request or a refusal."""
-        try:
+        with contextlib.suppress(Refusal):
             LIST(INBOX, query, b"")
-        except Refusal:
-            pass
 
     @settings(deadline=None, max_examples=300)
     @given(st.lists(st.tuples(st.sampled_from(LIST.query), st.text(max_size=12))))
@@ -225,10 +224,8 @@ class QueryTests(SynchronousTestCase):
             query = urlencode(pairs, quote_via=quote).encode()
         except UnicodeEncodeError:
             return
-        try:
+        with contextlib.suppress(Refusal):
             LIST(INBOX, query, b"")
-        except Refusal:
-            pass
 
     def test_pairs(self) -> None:
         """Pluses are spaces; empty pieces are nothing."""

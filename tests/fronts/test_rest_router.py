@@ -1,3 +1,4 @@
+import contextlib
 from urllib.parse import quote
 
 from hypothesis import given, settings
@@ -40,10 +41,8 @@ class RouterTests(SynchronousTestCase):
     @given(st.binary(max_size=60))
     def test_any_octets(self, octets: bytes) -> None:
         """Whatever the path, it is found or refused."""
-        try:
+        with contextlib.suppress(NotFound, MethodNotAllowed):
             router().find("GET", b"/v1/inboxes/" + octets)
-        except (NotFound, MethodNotAllowed):
-            pass
 
     def test_encoded_words(self) -> None:
         """Percent-encoding a letter does not change a path (RFC 3986, 6.2.2.2)."""

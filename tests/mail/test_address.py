@@ -19,6 +19,7 @@ from noinfra.mail.address import (
     parse_path,
     parse_reverse_path,
 )
+from noinfra.mail.addresslist import Reader, read_usual
 from tests.mail.corpora import corpus
 
 
@@ -274,6 +275,30 @@ class ListTests(SynchronousTestCase):
             text = str(entry)
             text.encode()
             self.assertFalse(set("\r\n\0") & set(text))
+
+    @settings(deadline=None, max_examples=1000)
+    @given(
+        st.lists(
+            st.sampled_from([*'<>@,"? =\\', "a.b", "Ann ", "=?utf-8?q?", "?=", ", "])
+            | st.sampled_from(["a@b.example", "<a@b.example>", '"A. B" '])
+        ).map("".join),
+        st.booleans(),
+    )
+    def test_usual(self, value: str, decode: bool) -> None:
+        """Lists of the usual forms are read as those with oddities are."""
+        usual = read_usual(value, decode=decode)
+        if usual is not None:
+            self.assertEqual(usual, Reader(value, decode=decode).entries())
+
+    def test_is_usual(self) -> None:
+        """Nearly all lists are of the usual forms."""
+        for value in (
+            "a@b.example",
+            "<bounce+a=b.example@c.example>",
+            'Ann Lee <a@b.example>, "Lee, Ann" <a@b.example>,c@d.example',
+            "=?utf-8?q?Zo=C3=AB?= =?utf-8?b?TGVl?= <a@b.example>",
+        ):
+            self.assertIsNotNone(read_usual(value, decode=True), value)
 
     def test_linear(self) -> None:
         """Hostile fields take time in proportion to their length."""

@@ -184,6 +184,20 @@ class ParameterTests(SynchronousTestCase):
             text.encode()
             self.assertFalse(set("\r\n\0") & set(text))
 
+    @settings(deadline=None, max_examples=500)
+    @given(
+        st.sampled_from(["text/plain", "A/b", "inline", "text", "a/", "/", "a=b"]),
+        st.sampled_from(["", ";", "; ", ";\t", " ;", ",", "; (c) "]),
+        st.sampled_from(["", "charset=", "N=", "n*0*=", "n ="]),
+        st.sampled_from(
+            ["utf-8", '"a b"', '"a\\"b"', '"a', "a=b", "a b", "", '""', "ä"]
+        ),
+    )
+    def test_usual(self, head: str, gap: str, name: str, text: str) -> None:
+        """A field of the usual form says what it does with a blank at its end."""
+        value = head + gap + name + text
+        self.assertEqual(split_parameters(value), split_parameters(f"{value} "))
+
 
 class IdentifierTests(SynchronousTestCase):
     def test_ids(self) -> None:
@@ -220,6 +234,23 @@ class DateTests(SynchronousTestCase):
         for value in ("", "yesterday", "31 Feb 2020 10:00", "1 Foo 2020 1:00", "99 Jan 2020 99:99",
                       "1 Jan 0001 00:00 +2300", "1 Jan 2020 00:00 +9999", "(" * 100):  # fmt: skip
             self.assertIsNone(parse_date(value), value)
+
+    @settings(deadline=None, max_examples=500)
+    @given(
+        st.tuples(
+            st.sampled_from(["Mon, ", "mon, ", "", "Mon "]),
+            st.sampled_from(["1", "01", "31", "99"]),
+            st.sampled_from(["Jan", "Feb", "feb", "Foo", "Dec"]),
+            st.sampled_from(["2024", "0001", "9999", "24"]),
+            st.sampled_from(["10:11:12", "23:59:60", "99:99:99", "10:11"]),
+            st.sampled_from(["+0000", "-0330", "+9999", "-2300", "GMT"]),
+            st.sampled_from(["", " (UTC)", " (a (b))", " x"]),
+        )
+    )
+    def test_usual(self, words: tuple[str, ...]) -> None:
+        """A date of the usual form is the moment that it is with wider blanks."""
+        value = "{}{} {} {} {} {}{}".format(*words)
+        self.assertEqual(parse_date(value), parse_date(value.replace(" ", "  ")))
 
     @settings(deadline=None, max_examples=300)
     @given(st.text(st.sampled_from("0123456789 :+-,()JanfebT")))

@@ -199,6 +199,17 @@ class PropertyTests(SynchronousTestCase):
         self.assertTrue(all(a.end == b.start for a, b in pairwise(found)))
 
     @settings(deadline=None, max_examples=100)
+    @given(st.one_of(st.text(), PIECES))
+    def test_tokens_from(self, html: str) -> None:
+        """From the beginning of a token on, or from within text, they are the same."""
+        found = list(tokens(html))
+        for number, token in enumerate(found):
+            self.assertEqual(list(tokens(html, token.start)), found[number:])
+            if not token.name:
+                after = list(tokens(html, token.end - 1))[1:]
+                self.assertEqual(after, found[number + 1 :])
+
+    @settings(deadline=None, max_examples=100)
     @given(PIECES)
     def test_places(self, html: str) -> None:
         """Each line knows where it came from, in order."""

@@ -7,8 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from noinfra.mail.quote_phrases import FORWARDED, ORIGINAL
+from noinfra.mail.quote_phrases import (
+    FIELDS,
+    FORWARDED,
+    FROM_SENT,
+    ORIGINAL,
+    SENT_FROM,
+    WROTE,
+)
 from noinfra.mail.reply import Extracted, extract, extract_html, extracted
+from noinfra.mail.reply_lines import Kind, is_unmarked, kinds
+from noinfra.mail.reply_parts import new_lines
 
 NEW = "Thanks, that works for us.\n\nSee you then!"
 OLD = "When shall we meet?\n\nAnn"
@@ -494,7 +503,39 @@ TAGGED = st.lists(
 ).map("".join)
 
 
+ODD = st.sampled_from([*" \t\xa0\u200b(<[*_->:|#.\uff1a\u2013\u1427"])
+BEGINNINGS = st.sampled_from(["2024-05-01 ", "posted by ", "1/2/2024", "x" * 990])
+PHRASES = st.sampled_from(
+    [*WROTE, *SENT_FROM, *FROM_SENT, *FIELDS, *ORIGINAL, "iPhone"]
+)
+# Lines that are marks, nearly marks, or have one within.
+MARKED = st.lists(
+    st.one_of(ODD, BEGINNINGS, PHRASES, PHRASES.map(str.upper), st.just("words ")),
+    max_size=4,
+).map("".join)
+
+
 class PropertyTests(SynchronousTestCase):
+    @settings(deadline=None, max_examples=1000)
+    @given(st.lists(MARKED, max_size=4))
+    def test_unmarked(self, lines: list[str]) -> None:
+        """Lines that seem to have no mark have none at a closer look, and all stay."""
+        if is_unmarked(lines):
+            found = kinds(lines)
+            self.assertLessEqual(set(found), {Kind.TEXT, Kind.EMPTY})
+            for choosable in (False, True):
+                self.assertTrue(all(new_lines(lines, found, choosable=choosable)))
+
+    def test_prose_is_unmarked(self) -> None:
+        """What most mails hold is known without a closer look."""
+        prose = [
+            "In the end we met.",
+            "",
+            "(At 10:30, in Paris; see https://a.example)",
+        ]
+        self.assertTrue(is_unmarked([*prose, "\tSee you soon, naïve as ever"]))
+        self.assertFalse(is_unmarked(["", " "]))
+
     @settings(deadline=None, max_examples=200)
     @given(st.one_of(st.text(), MAILISH))
     def test_lines_come_from_input(self, text: str) -> None:
@@ -508,6 +549,11 @@ class PropertyTests(SynchronousTestCase):
     def test_nothing_lost(self, text: str) -> None:
         """A text without any mark of quoting is kept whole."""
         self.assertEqual(extract(text), text.strip())
+
+    def test_all_tags_kept(self) -> None:
+        """Two dropped stretches that touch keep the tags of both that have no partner."""
+        html = "<b><i>Hello</i></b><p>-Ann Smith</b></i></p></u>Sent from my iPhone"
+        self.assertEqual(extract_html(html), "<b><i>Hello</i></b></b></i></u>")
 
     @settings(deadline=None, max_examples=200)
     @given(st.one_of(st.text(), TAGGED, MAILISH))

@@ -114,6 +114,7 @@ class HeaderTests(SynchronousTestCase):
         )
         self.assertEqual(count_received(message), 2)
         self.assertEqual(count_received(b"\r\nReceived: d\r\n"), 0)
+        self.assertEqual(count_received(b"X: a\nreceived : b\n\nReceived: d\n"), 1)
 
     def test_strip(self) -> None:
         """A field goes with its continuation lines; the body and all else stay."""

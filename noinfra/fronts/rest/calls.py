@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from noinfra.app.access import Access
+from noinfra.app.application import App
 from noinfra.fronts.catalogue import Operation
 from noinfra.fronts.rest.answer import Answer
 from noinfra.fronts.rest.decode import Decoder
 from noinfra.fronts.rest.dialect import Route
 from noinfra.fronts.rest.exchange import Exchange
 from noinfra.fronts.rest.gate import Gate
-
-if TYPE_CHECKING:
-    from noinfra.app.application import App
 
 #: Who asks what needs no key: somebody without any permission, of no customer.
 NOBODY = Access(

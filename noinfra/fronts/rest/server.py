@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IReactorTime
 
+from noinfra.app.application import App
 from noinfra.config import WebSettings
 from noinfra.fronts.catalogue import OPERATIONS
 from noinfra.fronts.rest.calls import Call
@@ -19,11 +19,8 @@ from noinfra.fronts.rest.native import NATIVE
 from noinfra.fronts.rest.openapi import describe
 from noinfra.fronts.rest.pages import Page
 from noinfra.fronts.sse import Stream
-from noinfra.fronts.stream import Frames, Readers
-from noinfra.fronts.websocket import Live, Socket
-
-if TYPE_CHECKING:
-    from noinfra.app.application import App
+from noinfra.fronts.stream import Frames, Live, Readers
+from noinfra.fronts.websocket import Socket
 
 DIALECTS: tuple[Dialect, ...] = (NATIVE,)
 
@@ -48,7 +45,10 @@ def make_site(
     for dialect in dialects:
         mount(frame, gate, app, dialect)
     readers = Readers(clock, gate, settings.readers)
-    socket = _mount_live(frame, gate, app, readers, frozenset(settings.cors_origins))
+    live = Live(app, gate, readers, Frames(), frame.deadlines)
+    socket = Socket(live, clock, frozenset(settings.cors_origins))
+    frame.mount("GET", "/v1/events/stream", Stream(live), NATIVE.refuse)
+    frame.mount("GET", "/v1/events/ws", socket, NATIVE.refuse)
     _mount_documents(frame, settings.base_url)
 
     def closing() -> None:
@@ -71,18 +71,6 @@ def mount(frame: Frame, gate: Gate, app: App, dialect: Dialect) -> None:
     for route in dialect.routes:
         call = Call(app, gate, route, OPERATIONS[route.operation])
         frame.mount(route.method, route.path, call, dialect.refuse)
-
-
-def _mount_live(
-    frame: Frame, gate: Gate, app: App, readers: Readers, origins: frozenset[str]
-) -> Socket:
-    frames = Frames()
-    stream = Stream(app, gate, readers, frames, frame.deadlines)
-    live = Live(app, gate, readers, frames, frame.deadlines)
-    socket = Socket(live, origins)
-    frame.mount("GET", "/v1/events/stream", stream, NATIVE.refuse)
-    frame.mount("GET", "/v1/events/ws", socket, NATIVE.refuse)
-    return socket
 
 
 def _mount_documents(frame: Frame, base_url: str | None) -> None:

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from noinfra.mail.imap.scanner import ImapSyntaxError, Scanner
 
-# RFC 7888: with "+" the octets follow at once; RFC 3516, 4.4: with "~" they may hold NUL.
+# RFC 7888: with "+" the octets follow at once. RFC 3516: "~", they may hold NUL.
 _ANNOUNCED = re.compile(rb"(~?)\{([0-9]{1,20})(\+?)\}\Z")
 
 

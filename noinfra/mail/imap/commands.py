@@ -1,7 +1,7 @@
 """The commands of a client, one value each (RFC 9051, 6, and its extensions).
 
-FETCH is in `fetch`, SEARCH with SORT and THREAD in `search`. A command without arguments
-is its name alone.
+FETCH is in `fetch`, SEARCH with SORT and THREAD in `search`. A command without
+arguments is its name alone.
 """
 
 from __future__ import annotations

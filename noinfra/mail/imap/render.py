@@ -15,7 +15,10 @@ _TO_ESCAPE = re.compile(rb'(["\\])')
 _UNQUOTABLE = re.compile(rb"[\r\n\0\x80-\xff]")
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
 _BRACKETS = str.maketrans("[]", "()")
-_MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+_MONTHS = (
+    *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
+    *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
+)
 # Longer than this is sent as a literal, which a client need not search for its end.
 _QUOTED = 1000
 

@@ -1,7 +1,7 @@
 """SEARCH, SORT and THREAD (RFC 9051, 6.4.4; RFC 5256), read into `imap_search`.
 
-Numbers of messages mean something only in the mailbox that is selected, so whoever reads
-a program says what a set of them means there.
+Numbers of messages mean something only in the mailbox that is selected, so whoever
+reads a program says what a set of them means there.
 """
 
 from __future__ import annotations

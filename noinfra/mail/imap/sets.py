@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
+from itertools import chain, islice
 
 from attrs import field, frozen
 
-from noinfra.mail.imap.scanner import MAX_NUMBER, ImapSyntaxError, Scanner
+from noinfra.mail.imap.scanner import MAX_NUMBER, MAX_NUMBER64, ImapSyntaxError, Scanner
 
 STAR = 0
 MAX_RANGES = 20_000
@@ -132,3 +133,32 @@ def render_ranges(ranges: Iterable[Range]) -> bytes:
 def render_numbers(numbers: Iterable[int]) -> bytes:
     """Ascending numbers as a set; many in a row take little room."""
     return render_ranges(ranges_of(numbers))
+
+
+def is_within(number: int, ranges: Sequence[Range]) -> bool:
+    """Whether a number lies in one of ascending ranges."""
+    at = bisect_right(ranges, (number, MAX_NUMBER64)) - 1
+    return at >= 0 and ranges[at][0] <= number <= ranges[at][1]
+
+
+def without(ranges: Iterable[Range], numbers: Sequence[int]) -> list[Range]:
+    """What is left of ascending ranges when ascending numbers are taken out."""
+    left: list[Range] = []
+    for low, high in ranges:
+        start, stop = bisect_left(numbers, low), bisect_right(numbers, high)
+        for number in numbers[start:stop]:
+            if low < number:
+                left.append((low, number - 1))
+            low = number + 1
+        if low <= high:
+            left.append((low, high))
+    return left
+
+
+def counted(ranges: Iterable[Range], most: int) -> list[int]:
+    """The numbers of ranges one by one, up to so many of them."""
+    return list(islice(chain.from_iterable(map(_counted, ranges)), most))
+
+
+def _counted(one: Range) -> range:
+    return range(one[0], one[1] + 1)

@@ -136,7 +136,7 @@ begin
         returning folder.folder_id, modseq
     )
     insert into expunged (folder_id, modseq, uid, customer_id)
-    select folder_id, modseq, uid, customer_id from went join grown using (folder_id);
+    select folder_id, grown.modseq, uid, went.customer_id from went join grown using (folder_id);
     return null;
 end $$;
 

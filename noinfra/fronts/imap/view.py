@@ -1,0 +1,119 @@
+"""The selected mailbox as one session knows it (RFC 9051, 2.3.1.2).
+
+A session's sequence numbers change only by what it is told. So what others expunge stays
+here, in `gone`, until it may be said; and what a session changes itself is in `told`, so
+that it does not hear of it twice.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+
+from attrs import define, field
+
+from noinfra.fronts.imap.refusals import Bad
+from noinfra.mail.imap.sets import Range, SequenceSet, ranges_of, within
+from noinfra.mail.imap_search import Uids
+
+
+@define(eq=False)
+class View:
+    """One session's mailbox.
+
+    :ivar uids: those that have a sequence number, in its order.
+    :ivar modseq: up to which change all is known.
+    :ivar gone: UIDs that have a number still, but no message.
+    :ivar told: the modseq of changes that were told ahead of their turn.
+    :ivar saved: the UIDs that SEARCH saved.
+    """
+
+    name: str
+    folder_id: int
+    read_only: bool
+    uids: array[int]
+    modseq: int
+    gone: set[int] = field(factory=set)
+    told: dict[int, int] = field(factory=dict)
+    saved: Sequence[int] = ()
+
+    # ----------------------------------------------------------------------------------
+    # Numbers
+
+    def number(self, uid: int) -> int | None:
+        """The sequence number of a UID; None where it has none."""
+        index = bisect_left(self.uids, uid)
+        known = index < len(self.uids) and self.uids[index] == uid
+        return index + 1 if known else None
+
+    def numbers(self, uids: Iterable[int]) -> list[int]:
+        """The sequence numbers of UIDs, without those that have none."""
+        return [number for uid in uids if (number := self.number(uid)) is not None]
+
+    def known(self, uids: Iterable[int]) -> list[int]:
+        """The UIDs that have a number."""
+        return [uid for uid in uids if self.number(uid) is not None]
+
+    # ----------------------------------------------------------------------------------
+    # Sets
+
+    def slices(self, numbers: SequenceSet, *, uid: bool) -> list[Range]:
+        """Where a set's messages are in `uids`: half-open slices, in order.
+
+        :raises Bad: it has sequence numbers that no message has (RFC 9051, 9).
+        """
+        uids = self.uids
+        if numbers.saved:
+            return within(uids, ranges_of(self.saved))
+        if uid:
+            # RFC 9051, 6.4.9: UIDs that are not there are ignored, and "*" is the last.
+            return within(uids, numbers.resolve(uids[-1] if uids else 0))
+        if numbers.highest > len(uids) or (numbers.has_star and not uids):
+            raise Bad(f"There are only {len(uids)} messages; that set names others.")
+        return [(low - 1, high) for low, high in numbers.resolve(len(uids))]
+
+    def chosen(self, numbers: SequenceSet, *, uid: bool) -> array[int]:
+        """The UIDs that a set means, in order."""
+        slices = self.slices(numbers, uid=uid)
+        if len(slices) == 1:
+            start, stop = slices[0]
+            return self.uids[start:stop]
+        found = array("I")
+        for start, stop in slices:
+            found.extend(self.uids[start:stop])
+        return found
+
+    def place(self, numbers: SequenceSet, uid: bool) -> Uids:
+        """What a set means in a search."""
+        slices = self.slices(numbers, uid=uid)
+        return Uids(tuple((self.uids[i], self.uids[j - 1]) for i, j in slices))
+
+    # ----------------------------------------------------------------------------------
+    # Changes
+
+    def arrive(self, uids: Iterable[int]) -> bool:
+        """Number new messages; tells whether there were any."""
+        last = self.uids[-1] if self.uids else 0
+        fresh = sorted({uid for uid in uids if uid > last})
+        self.uids.extend(fresh)
+        return bool(fresh)
+
+    def vanish(self, uids: Iterable[int]) -> None:
+        """Note what is no more, to be told when it may be."""
+        self.gone.update(self.known(uids))
+
+    def forget(self) -> tuple[list[int], list[int]]:
+        """Take the numbers from what is gone.
+
+        :returns: the UIDs in order, and the sequence numbers as they are to be said: the
+            last one first, so that none changes another (RFC 9051, 7.5.1).
+        """
+        gone, self.gone = self.gone, set()
+        if not gone:
+            return [], []
+        uids = sorted(gone)
+        numbers = self.numbers(uids)
+        self.uids = array("I", [uid for uid in self.uids if uid not in gone])
+        numbers.reverse()
+        return uids, numbers
