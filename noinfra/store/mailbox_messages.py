@@ -156,7 +156,7 @@ class MailboxMessages:
         ]
 
     async def slices(self, slices: Sequence[Slice]) -> list[tuple[int, bytes]]:
-        """Octets, each with the number of its slice, in order; what is gone is missing."""
+        """Octets, each with the number of its slice, in order; without what is gone."""
         return [
             (number - 1, octets)
             for number, octets in await self._on.rows(

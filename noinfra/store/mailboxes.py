@@ -206,12 +206,14 @@ class Folders:
         )
 
     async def snapshot(self, inbox_id: str, name: str) -> Snapshot | None:
-        """A folder with its UIDs, four octets each, as IMAP has them."""
+        """A folder with its UIDs, off the index message_by_uid alone."""
         rows = await self._on.rows(
             f"""
             select {_COLUMNS}, (
-                select string_agg(int8send(uid), ''::bytea order by uid) from message
-                where message.folder_id = folder.folder_id
+                select string_agg(int8send(uid), ''::bytea) from (
+                    select uid from message
+                    where message.folder_id = folder.folder_id order by uid
+                ) as in_order
             ), case when unseen > 0 then (
                 select min(uid) from message
                 where message.folder_id = folder.folder_id and 'unread' = any(labels)
