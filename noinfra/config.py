@@ -15,7 +15,7 @@ import msgspec
 
 from noinfra.errors import ConfigurationError
 
-Role = Literal["edge", "submission", "web", "deliver", "work"]
+Role = Literal["edge", "submission", "web", "imap", "deliver", "work"]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
@@ -96,6 +96,31 @@ class WebSettings(Section, frozen=True):
     readers: Positive = 5000
 
 
+class ImapSettings(Section, frozen=True):
+    """The inboxes in mail clients."""
+
+    interface: str = "127.0.0.1"
+    # TLS from the first octet; 993 in the Internet.
+    port: Port | None = 9993
+    # In clear up to STARTTLS; 143 in the Internet.
+    starttls_port: Port | None = None
+    # RFC 7889: octets of one message, and of all messages of one APPEND.
+    append_limit: Positive = 26_214_400
+    # A line of a command, and a command with its literals, but for mail.
+    line_limit: Annotated[int, msgspec.Meta(ge=8192)] = 65_536
+    command_limit: Annotated[int, msgspec.Meta(ge=8192)] = 131_072
+    connections: Positive = 5000
+    connections_per_address: Positive = 200
+    # Commands a second that one connection may give in the long run, and at once.
+    rate: Seconds = 500.0
+    burst: Positive = 2000
+    login_time: Seconds = 60.0
+    # RFC 9051, 5.4: at least half an hour.
+    idle: Seconds = 1860.0
+    # For a client that does not read, or not go on sending a message.
+    stall: Seconds = 300.0
+
+
 class OutboundSettings(Section, frozen=True):
     """The queue's way out."""
 
@@ -147,13 +172,14 @@ class Config(Section, frozen=True):
     # share a database and sign mail should share it.
     secret: str | None = None
     roles: list[Role] = msgspec.field(
-        default_factory=lambda: ["edge", "submission", "web", "deliver", "work"]
+        default_factory=lambda: ["edge", "submission", "web", "imap", "deliver", "work"]
     )
     database: DatabaseSettings = msgspec.field(default_factory=DatabaseSettings)
     tls: TlsSettings = msgspec.field(default_factory=TlsSettings)
     edge: EdgeSettings = msgspec.field(default_factory=EdgeSettings)
     submission: SubmissionSettings = msgspec.field(default_factory=SubmissionSettings)
     web: WebSettings = msgspec.field(default_factory=WebSettings)
+    imap: ImapSettings = msgspec.field(default_factory=ImapSettings)
     outbound: OutboundSettings = msgspec.field(default_factory=OutboundSettings)
     dns: DnsSettings = msgspec.field(default_factory=DnsSettings)
 

@@ -2,13 +2,15 @@
 
 One tail a process reads the log on, woken by NOTIFY, and hands each event to the
 subscriptions that want it; a subscription that begins further back reads up to the tail
-by itself first. Without subscriptions nothing is read at all.
+by itself first. Whoever only wants to know that something happened to an inbox, as a
+mail client's session does, watches it, which costs an entry in a dictionary. Without
+either nothing is read at all.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence, Set
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -208,6 +210,8 @@ class EventLog:
     _subscriptions: set[Subscription] = field(factory=set)
     _open: set[Subscription] = field(factory=set)
     _revoked: set[str] = field(factory=set)
+    # By inbox: whom to call.
+    _watchers: dict[str, dict[object, Callable[[], None]]] = field(factory=dict)
     _reading: bool = False
     _again: bool = False
     _later: IDelayedCall | None = None
@@ -273,16 +277,47 @@ class EventLog:
 
     async def join(self, subscription: Subscription) -> None:
         """Hand the subscription what comes from now on."""
+        await self._begin()
+        self._subscriptions.add(subscription)
+
+    async def _begin(self) -> None:
         if self._tail is None:
             end = await self.end()
             if self._tail is None:
                 self._tail = end
-        self._subscriptions.add(subscription)
+
+    async def watch(
+        self, inbox_id: str, callback: Callable[[], None]
+    ) -> Callable[[], None]:
+        """Be called when something happens to an inbox; gives what ends it.
+
+        However much happens at once makes one call. What was committed before this
+        returns may be missed: read after it.
+        """
+        mark = object()
+        self._watchers.setdefault(inbox_id, {})[mark] = callback
+
+        def unwatch() -> None:
+            watching = self._watchers.get(inbox_id, {})
+            watching.pop(mark, None)
+            if not watching:
+                self._watchers.pop(inbox_id, None)
+            self._rest()
+
+        try:
+            await self._begin()
+        except BaseException:
+            unwatch()
+            raise
+        return unwatch
 
     def leave(self, subscription: Subscription) -> None:
         """Hand it nothing more; with the last one gone, the tail rests."""
         self._subscriptions.discard(subscription)
-        if not self._subscriptions:
+        self._rest()
+
+    def _rest(self) -> None:
+        if not self._subscriptions and not self._watchers:
             self._tail = None
 
     def close(self, subscription: Subscription) -> None:
@@ -360,10 +395,16 @@ class EventLog:
             for event in found:
                 for one in [s for s in self._subscriptions if matches(s.wanted, event)]:
                     one.offer(event)
+            self._call({event.inbox_id for event in found if event.inbox_id})
         if len(found) >= _PAGE:
             self._again = True
         elif self._tail is not None and await table.behind(self._tail):
             self._look_again(_HIDDEN)
+
+    def _call(self, inbox_ids: Set[str]) -> None:
+        for inbox_id in inbox_ids & self._watchers.keys():
+            for callback in list(self._watchers[inbox_id].values()):
+                callback()
 
     def _look_again(self, seconds: float) -> None:
         if self._later is None or not self._later.active():

@@ -97,6 +97,8 @@ class Filing:
     event_data: Callable[[str], str]
     deliveries: Sequence[NewDelivery] = ()
     idempotency: Idempotency | None = None
+    # What a mail client says of it, and no label does (RFC 3501, 2.3.2).
+    flags: Sequence[str] = ()
 
     def with_content(self, content_id: int) -> Filing:
         """The same, of a content that is stored already."""

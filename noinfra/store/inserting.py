@@ -114,19 +114,19 @@ _MESSAGE = _Table(
         message_id, customer_id, inbox_id, folder_id, uid, modseq, thread_id,
         direction, state, labels, mail_from, rcpt_to, tag, rfc_message_id, in_reply_to,
         reference_ids, subject, from_, to_, cc, bcc, reply_to, preview, attachments,
-        size, sent_at, received_at, updated_at, key_id, receipt, content_id
+        size, sent_at, received_at, updated_at, key_id, receipt, flags, content_id
     )
     select
         new.message_id, new.customer_id, inbox_id, folder_id, uid, modseq, thread_id,
         direction, state, labels, mail_from, rcpt_to, tag, rfc_message_id, in_reply_to,
         reference_ids, subject, from_, to_, cc, bcc, reply_to, preview, attachments,
-        new.size, sent_at, received_at, received_at, key_id, receipt,
+        new.size, sent_at, received_at, received_at, key_id, receipt, flags,
         coalesce(new.content_id, new_content.content_id)
     from (values %(new_message)s) as new (
         message_id, customer_id, inbox_id, folder_id, uid, modseq, thread_id,
         direction, state, labels, mail_from, rcpt_to, tag, rfc_message_id, in_reply_to,
         reference_ids, subject, from_, to_, cc, bcc, reply_to, preview, attachments,
-        size, sent_at, received_at, key_id, receipt, content_id, sha256
+        size, sent_at, received_at, key_id, receipt, flags, content_id, sha256
     )
     left join new_content on new_content.customer_id = new.customer_id
         and new_content.sha256 = new.sha256
@@ -134,7 +134,7 @@ _MESSAGE = _Table(
     "(%s, %s, %s, %s::bigint, %s::bigint, %s::bigint, %s, %s, %s, %s::text[], %s, %s,"
     " %s, %s, %s, %s::text[], %s, %s::json, %s::json, %s::json, %s::json, %s::json, %s,"
     " %s::json, %s::bigint, %s::timestamptz, %s::timestamptz, %s, %s::bytea,"
-    " %s::bigint, %s::bytea)",
+    " %s::text[], %s::bigint, %s::bytea)",
 )
 _EVENT = _Table(
     "new_event",
@@ -233,6 +233,7 @@ def _message_row(placed: Placed) -> tuple[Any, ...]:
         one.received_at,
         one.key_id,
         one.receipt,
+        list(one.flags),
         one.content if stored else None,
         None if isinstance(one.content, int) else one.content.sha256,
     )

@@ -17,8 +17,14 @@ from datetime import date, datetime
 
 from attrs import define, field, frozen
 
-from noinfra.mail.imap_keywords import FLAGGED, SEEN, STARRED, UNREAD
-from noinfra.mail.imap_keywords import label_of, system_flag
+from noinfra.mail.imap_keywords import (
+    FLAGGED,
+    SEEN,
+    STARRED,
+    UNREAD,
+    label_of,
+    system_flag,
+)
 from noinfra.mail.imap_search import (
     All,
     And,
@@ -61,7 +67,7 @@ _SENT_ON = rf"""coalesce((
         + 100 * array_position('{_MONTHS}'::text[], lower(found[2]))
     from regexp_match(
         encode(substring(envelope from 1 for 64), 'escape'),
-        '^\("[^"]*?(\d{{1,2}})[ -]+([A-Za-z]{{3}})[a-z]*[ -]+(\d{{4}})'
+        '^\("[^"0-9]*(\d{{1,2}})[ -]+([A-Za-z]{{3}})[a-z]*[ -]+(\d{{4}})'
     ) as found
 ), to_char(coalesce(sent_at, received_at), 'YYYYMMDD')::int)"""
 
@@ -140,7 +146,7 @@ class _Conditions:
     parameters: dict[str, object]
     reads_content: bool = field(default=False, init=False)
 
-    def of(self, key: Key) -> str:  # noqa: PLR0911 - one return for each kind
+    def of(self, key: Key) -> str:
         """The condition of a key."""
         match key:
             case All():
@@ -306,7 +312,7 @@ class _Conditions:
     def _field(self, name: str, needle: str) -> str:
         """A field of this name, with the string in its value as it came."""
         self.reads_content = True
-        pattern = rf"\n{_quoted(name)}[ \t]*:[^\n]*{_quoted(_escaped(needle))}"
+        pattern = rf"\n{_quoted(_escaped(name))}[ \t]*:[^\n]*{_quoted(_escaped(needle))}"
         return f"({_FIELDS}) ~* {self._parameter(pattern)}"
 
 

@@ -106,7 +106,7 @@ class ClientTests(SubmissionTest):
 
     def check(self, subject: str, said: str) -> None:
         """It is in Sent at once, and reaches the remote host; only in threads."""
-        messages = self.api.messages(self.me, limit=100)
+        messages = self.api.messages(self.me)
         (message,) = [one for one in messages if one["subject"] == subject]
         self.assertIn(f"Queued as {message['id']}", said)
         self.assertEqual(message["labels"], ["sent"])
@@ -126,7 +126,7 @@ class ClientTests(SubmissionTest):
         self.assertIsNone(email["Bcc"])
 
     async def test_swaks(self) -> None:
-        """swaks sends by PLAIN and LOGIN, with STARTTLS and with TLS from the start."""
+        """By swaks: mail goes by PLAIN and LOGIN, with STARTTLS and with TLS at once."""
         swaks = program("swaks")
 
         def run() -> None:
@@ -163,8 +163,10 @@ class ClientTests(SubmissionTest):
                 "550 5.7.1 ",
             ),
             (
-                [*good, "--auth-password", self.key, "--from", self.me]
-                + ["--h-From", "ceo@example.net"],
+                [
+                    *(*good, "--auth-password", self.key, "--from", self.me),
+                    *("--h-From", "ceo@example.net"),
+                ],
                 "550 5.7.1 ",
             ),
         )
@@ -182,7 +184,7 @@ class ClientTests(SubmissionTest):
         self.assertEqual(await in_thread(self.api.messages, self.me), [])
 
     async def test_msmtp(self) -> None:
-        """msmtp sends with both kinds of TLS, and takes the recipients from the header."""
+        """By msmtp: mail goes by both kinds of TLS, to recipients of the header."""
         msmtp = program("msmtp")
         directory = Path(self.mktemp()).absolute()
         directory.mkdir()
@@ -208,7 +210,7 @@ class ClientTests(SubmissionTest):
             await in_thread(run, f"msmtp {port}", config)
 
     async def test_nodemailer(self) -> None:
-        """nodemailer sends a mail with a file, and its own address as another's name."""
+        """By nodemailer: mail goes by both kinds of TLS, with a file and with names."""
         node, npm = program("node"), shutil.which("npm")
         modules = os.environ.get("NODE_PATH") or (
             subprocess.run(

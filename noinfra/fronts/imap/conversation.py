@@ -76,13 +76,14 @@ WE_STOP = "We stop for a while; come again. Closing."
 class Conversation(IMAP4Server):
     """One connection; a subclass has the commands.
 
-    Of Twisted's server we keep its life cycle and its timer. Its input path is replaced:
-    a command is begun while the one before it waits for the database, and then refused
-    as unknown; what follows STARTTLS in clear is executed inside TLS; literals have no
-    limit; a line over 16 KiB cuts the connection; quoted strings have no escapes; sets
-    are counted out, in quadratic time. So is its dispatch: APPEND without flags, SEARCH
-    with strings, and whatever names a mailbox fail on it, partials and expunged messages
-    are not told, and each attribute of each message costs a turn of the reactor.
+    Of Twisted's server we keep its life cycle and its timer. Its input path is
+    replaced: a command is begun while the one before it waits for the database, and
+    then refused as unknown; what follows STARTTLS in clear is executed inside TLS;
+    literals have no limit; a line over 16 KiB cuts the connection; quoted strings have
+    no escapes; sets are counted out, in quadratic time. So is its dispatch: APPEND
+    without flags, SEARCH with strings, and COPY to what is not there fail; a partial
+    fetch sends all; nobody hears of what others expunge; a mailbox cannot wait for a
+    database; and each attribute of each message costs a turn of the reactor.
     """
 
     _wire: Wire
@@ -269,7 +270,7 @@ class Conversation(IMAP4Server):
             await self._read()
 
     async def _command(self) -> bytes:
-        """A whole command, its literals in place; mail that is appended stays outside."""
+        """A whole command, its literals in place, but for APPEND's mail."""
         until = self._deadline()
         line = await self._line(until)
         octets = bytearray(line)
@@ -299,7 +300,7 @@ class Conversation(IMAP4Server):
             self._say(GO_ON)
 
     def _deadline(self) -> float:
-        """Until when a command may take to come; a line an octet a minute is no line."""
+        """Until when a command may take; a line an octet a minute is no line."""
         now, settings = self._server.clock.seconds(), self._server.settings
         if not self._logged_in():
             return min(now + settings.idle, self._opened + settings.login_time)
@@ -509,9 +510,7 @@ class Conversation(IMAP4Server):
     # ----------------------------------------------------------------------------------
     # What lies beneath
 
-    async def _secure(
-        self, tag: bytes, tls: IOpenSSLServerConnectionCreator
-    ) -> None:
+    async def _secure(self, tag: bytes, tls: IOpenSSLServerConnectionCreator) -> None:
         """Do the TLS handshake, and forget all that was said before."""
         self._say(completed(tag, "STARTTLS", b"", "Begin TLS."))
         self._flush()
@@ -528,4 +527,3 @@ class Conversation(IMAP4Server):
         self._say(completed(tag, "COMPRESS", b"", "Compressing."))
         self._flush()
         self._deflated = Deflated()
-

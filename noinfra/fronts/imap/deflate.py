@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import zlib
 
-# 32 KiB and 32 KiB a connection instead of eight times as much; RFC 4978, 4 leaves it to
-# the sender. Clients choose their own window, which may be the largest.
+# 32 KiB and 32 KiB a connection instead of four times as much of each; RFC 4978 leaves
+# it to the sender. Clients choose their own window, which may be the largest.
 _WINDOW = -13
 _MEMORY = 6
 _LARGEST_WINDOW = -15

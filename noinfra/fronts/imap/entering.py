@@ -100,7 +100,7 @@ class Entering(Conversation):
             command = parse_arguments(head, self._place, utf8=self._utf8)
         except BadCharset as error:
             raise UnknownCharset(str(error)) from error
-        method: Method = getattr(self, f"do_{head.verb.removeprefix('UID ')}")
+        method: Method = getattr(self, f"on_{head.verb.removeprefix('UID ')}")
         code = method(command)
         return code if code is None or isinstance(code, bytes) else await code
 
@@ -164,23 +164,23 @@ class Entering(Conversation):
         names.append("AUTH=PLAIN" if self._tls else "LOGINDISABLED")
         return names
 
-    def do_CAPABILITY(self, command: Plain) -> Code:
+    def on_CAPABILITY(self, command: Plain) -> Code:
         """RFC 9051, 6.1.1."""
         self._say(untagged(capabilities(self._capabilities())))
         return b""
 
-    def do_NOOP(self, command: Plain) -> Code:
+    def on_NOOP(self, command: Plain) -> Code:
         """RFC 9051, 6.1.2: the news come at the end of it."""
         return b""
 
-    def do_LOGOUT(self, command: Plain) -> Code:
+    def on_LOGOUT(self, command: Plain) -> Code:
         """RFC 9051, 6.1.3."""
         self._say(untagged(b"BYE Good bye."))
         self._say(completed(self._tag, "LOGOUT", b""))
         self._close()
         return None
 
-    def do_ID(self, command: Id) -> Code:
+    def on_ID(self, command: Id) -> Code:
         """RFC 2971, 3.1: what the client says of itself goes to the log."""
         said = {
             name.decode("utf-8", "replace").lower(): (value or b"").decode(
@@ -195,7 +195,7 @@ class Entering(Conversation):
     # ----------------------------------------------------------------------------------
     # Before login
 
-    async def do_STARTTLS(self, command: Plain) -> Code:
+    async def on_STARTTLS(self, command: Plain) -> Code:
         """RFC 9051, 6.2.1."""
         if self._tls is not None:
             raise Bad("TLS is on already.")
@@ -206,12 +206,12 @@ class Entering(Conversation):
         await self._secure(self._tag, self._server.tls)
         return None
 
-    async def do_LOGIN(self, command: Login) -> Code:
+    async def on_LOGIN(self, command: Login) -> Code:
         """RFC 9051, 6.2.3."""
         self._need_tls()
         return await self._log_in(command.user, command.password)
 
-    async def do_AUTHENTICATE(self, command: Authenticate) -> Code:
+    async def on_AUTHENTICATE(self, command: Authenticate) -> Code:
         """RFC 9051, 6.2.2; PLAIN is RFC 4616."""
         self._need_tls()
         if command.mechanism != b"PLAIN":
@@ -286,7 +286,7 @@ class Entering(Conversation):
     # ----------------------------------------------------------------------------------
     # After login
 
-    def do_ENABLE(self, command: Enable) -> Code:
+    def on_ENABLE(self, command: Enable) -> Code:
         """RFC 9051, 6.3.1: what we do not know is passed over."""
         fresh = [
             name
@@ -303,7 +303,7 @@ class Entering(Conversation):
         """From here on changes are told with their modseq (RFC 7162, 3.1)."""
         self._enabled.add(b"CONDSTORE")
 
-    def do_COMPRESS(self, command: Compress) -> Code:
+    def on_COMPRESS(self, command: Compress) -> Code:
         """RFC 4978, 3."""
         if command.mechanism != b"DEFLATE":
             raise NotOffered("We know the mechanism DEFLATE.")
@@ -318,8 +318,8 @@ class Entering(Conversation):
 def _plain(response: bytes) -> tuple[bytes, bytes, bytes]:
     """The message of PLAIN (RFC 4616, 2); "=" is an empty one (RFC 4959, 3)."""
     try:
-        message = b"" if response == b"=" else binascii.a2b_base64(
-            response, strict_mode=True
+        message = (
+            b"" if response == b"=" else binascii.a2b_base64(response, strict_mode=True)
         )
         authzid, user, password = message.split(b"\0")
     except ValueError as error:

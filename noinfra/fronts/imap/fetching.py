@@ -17,23 +17,22 @@ from noinfra.fronts.imap.entering import Code
 from noinfra.fronts.imap.rows import Piece, Plan
 from noinfra.fronts.imap.searching import Searching
 from noinfra.fronts.imap.view import View
-from noinfra.mail.imap.commands import Qresync
 from noinfra.mail.imap.fetch import Data, Fetch
-from noinfra.mail.imap.sets import Range, is_within, ranges_of
+from noinfra.mail.imap.sets import is_within, ranges_of
 
 _SEEN = "\\Seen"
 _SEEN_OCTETS = _SEEN.encode("ascii")
 _CHANGES = (Data("UID"), Data("FLAGS"), Data("MODSEQ"))
 
 
-class ShortOfOctets(Exception):
+class NotWhole(Exception):
     """The database gave fewer octets than a message has; the answer cannot be ended."""
 
 
 class Fetching(Searching):
     """A connection that reads messages."""
 
-    async def do_FETCH(self, command: Fetch) -> Code:
+    async def on_FETCH(self, command: Fetch) -> Code:
         """RFC 9051, 6.4.5."""
         view = self._open
         plan = Plan(command.items)
@@ -41,7 +40,7 @@ class Fetching(Searching):
             self._enable_condstore()
         uids: Sequence[int] = view.chosen(command.set, uid=command.uid)
         if command.changed_since is not None:
-            uids = await self._changed(view, command, uids)
+            uids = await self._changed_since(view, command, uids)
         sees = command.sees and not view.read_only
         fetched = await self._fetch(view, uids, plan, sees=sees)
         if fetched < len(uids) and not command.uid:
@@ -49,7 +48,7 @@ class Fetching(Searching):
             return b"EXPUNGEISSUED"
         return b""
 
-    async def _changed(
+    async def _changed_since(
         self, view: View, command: Fetch, uids: Sequence[int]
     ) -> list[int]:
         """Those that changed since a modseq; tells what is gone, where asked to."""
@@ -62,10 +61,8 @@ class Fetching(Searching):
         )
         return view.known(uid for uid in changed if is_within(uid, chosen))
 
-    async def _resynchronise(self, view: View, known: Qresync) -> list[int]:
-        changed = await super()._resynchronise(view, known)
-        await self._fetch(view, view.known(changed), Plan(_CHANGES), sees=False)
-        return changed
+    async def _tell_flags(self, view: View, uids: Sequence[int]) -> None:
+        await self._fetch(view, uids, Plan(_CHANGES), sees=False)
 
     async def _fetch(
         self, view: View, uids: Sequence[int], plan: Plan, *, sees: bool
@@ -135,17 +132,14 @@ class Fetching(Searching):
         current, left = -1, 0
         gathered: list[bytes] = []
         slices = [piece.slice for piece in pieces]
-        async for index, octets in self._server.mail.messages.slices(
-            self._who, slices
-        ):
+        async for index, octets in self._server.mail.messages.slices(self._who, slices):
             piece = pieces[index]
             if index != current:
+                _check_whole(left)
                 current, left = index, piece.slice.length
                 self._say(piece.before)
                 self._midway = True
             left -= len(octets)
-            if left < 0:
-                raise ShortOfOctets(piece.slice)
             if piece.render is None:
                 self._say(octets)
             else:
@@ -155,3 +149,9 @@ class Fetching(Searching):
                     gathered.clear()
             if self._clogged:
                 await self._read()
+        _check_whole(left)
+
+
+def _check_whole(left: int) -> None:
+    if left:
+        raise NotWhole(f"{left} octets of a message are missing.")

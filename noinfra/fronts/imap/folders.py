@@ -36,12 +36,12 @@ class Folders(Entering):
     # ----------------------------------------------------------------------------------
     # What there is
 
-    def do_NAMESPACE(self, command: Plain) -> Code:
+    def on_NAMESPACE(self, command: Plain) -> Code:
         """RFC 9051, 6.3.10: all names are the user's own."""
         self._say(untagged(b'NAMESPACE (("" %b)) NIL NIL' % _SEPARATOR))
         return b""
 
-    async def do_LIST(self, command: List) -> Code:
+    async def on_LIST(self, command: List) -> Code:
         """RFC 9051, 6.3.9; RFC 5258."""
         if command.patterns == ("",) and not command.extended:
             # What the names' delimiter is, and where they begin.
@@ -69,7 +69,7 @@ class Folders(Entering):
         if command.status and one.selectable:
             self._say_status(one, command.status)
 
-    async def do_LSUB(self, command: List) -> Code:
+    async def on_LSUB(self, command: List) -> Code:
         r"""RFC 3501, 6.3.9: with "%", a parent stands for what is below it."""
         found = await self._server.mail.mailboxes.list(self._who)
         subscribed = {one.name: one for one in found if one.subscribed}
@@ -88,7 +88,7 @@ class Folders(Entering):
         shown = mailbox(name, utf8=self._utf8)
         self._say(untagged(b"LSUB (%b) %b %b" % (attributes, _SEPARATOR, shown)))
 
-    async def do_STATUS(self, command: Status) -> Code:
+    async def on_STATUS(self, command: Status) -> Code:
         """RFC 9051, 6.3.11."""
         found = await self._server.mail.mailboxes.get(self._who, command.mailbox)
         self._need_selectable(found)
@@ -118,7 +118,9 @@ class Folders(Entering):
     @staticmethod
     def _need_selectable(one: Mailbox) -> None:
         if not one.selectable:
-            raise Invalid(f"There is no mail in {one.name}: it is a parent's name only.")
+            raise Invalid(
+                f"There is no mail in {one.name}: it is a parent's name only."
+            )
 
     # ----------------------------------------------------------------------------------
     # What there shall be
@@ -131,7 +133,7 @@ class Folders(Entering):
         if self._who.read_only:
             raise ReadOnly(_READ_ONLY)
 
-    async def do_CREATE(self, command: OneMailbox) -> Code:
+    async def on_CREATE(self, command: OneMailbox) -> Code:
         """RFC 9051, 6.3.4."""
         self._need_writing()
         with _naming():
@@ -140,13 +142,13 @@ class Folders(Entering):
         # RFC 8474, 4.2.
         return b"MAILBOXID (%b)" % made.mailbox_id.encode("ascii")
 
-    async def do_DELETE(self, command: OneMailbox) -> Code:
+    async def on_DELETE(self, command: OneMailbox) -> Code:
         """RFC 9051, 6.3.5."""
         self._need_writing()
         await self._server.mail.mailboxes.delete(self._who, command.mailbox)
         return b""
 
-    async def do_RENAME(self, command: Rename) -> Code:
+    async def on_RENAME(self, command: Rename) -> Code:
         """RFC 9051, 6.3.6."""
         self._need_writing()
         with _naming():
@@ -154,7 +156,7 @@ class Folders(Entering):
         await self._server.mail.mailboxes.rename(self._who, command.old, new)
         return b""
 
-    async def do_SUBSCRIBE(self, command: OneMailbox) -> Code:
+    async def on_SUBSCRIBE(self, command: OneMailbox) -> Code:
         """RFC 9051, 6.3.7."""
         self._need_writing()
         with _naming():
@@ -162,7 +164,7 @@ class Folders(Entering):
         await self._server.mail.mailboxes.subscribe(self._who, name)
         return b""
 
-    async def do_UNSUBSCRIBE(self, command: OneMailbox) -> Code:
+    async def on_UNSUBSCRIBE(self, command: OneMailbox) -> Code:
         """RFC 9051, 6.3.8."""
         self._need_writing()
         await self._server.mail.mailboxes.unsubscribe(self._who, command.mailbox)
@@ -171,14 +173,14 @@ class Folders(Entering):
     # ----------------------------------------------------------------------------------
     # Quota
 
-    def do_GETQUOTA(self, command: GetQuota) -> Code:
+    def on_GETQUOTA(self, command: GetQuota) -> Code:
         """RFC 9208, 4.1.2: an inbox is one root; nothing in it has a limit as yet."""
         if command.root:
             raise Invalid('The one quota root here is "".')
         self._say(untagged(b'QUOTA "" ()'))
         return b""
 
-    async def do_GETQUOTAROOT(self, command: OneMailbox) -> Code:
+    async def on_GETQUOTAROOT(self, command: OneMailbox) -> Code:
         """RFC 9208, 4.1.3."""
         found = await self._server.mail.mailboxes.get(self._who, command.mailbox)
         name = mailbox(found.name, utf8=self._utf8)

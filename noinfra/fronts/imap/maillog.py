@@ -114,3 +114,7 @@ class MailLog:
             verb=verb,
             incident=incident,
         )
+
+    def not_rechecked(self, failure: Failure) -> None:
+        """We could not ask whether a login is still good; it goes on."""
+        self._log.failure("a login could not be checked again", failure=failure)

@@ -1,7 +1,7 @@
 """The client's octets as lines and literals. Sans-IO: it is fed, and asked.
 
-A command line ends with CRLF and with nothing else; a bare LF or CR, or a NUL, in one is
-an error behind which nothing can be trusted. Octets are looked at once: the cost is
+A command line ends with CRLF and with nothing else; a bare LF or CR, or a NUL, in one
+is an error behind which nothing can be trusted. Octets are looked at once: the cost is
 linear, however TCP cuts them.
 """
 

@@ -1,8 +1,8 @@
 """What only an IMAP client can be refused: one class an answer, its code in one row.
 
 They join `noinfra.errors`, and become answers at the same place (`answers.refused`). A
-`Bad` is the client's error in the protocol, and answered BAD; a `Closing` refusal is BYE,
-the last thing that we say on its connection.
+`Bad` is the client's error in the protocol, and answered BAD; a `Closing` refusal is
+BYE, the last thing that we say on its connection.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from noinfra.errors import Refusal, TemporaryFailure, TooLarge
 
 
 class Bad(Refusal):
-    """The command is none, or not now, or not with these arguments (RFC 9051, 7.1.3)."""
+    """The command is none, or not now, or not with these arguments."""
 
     slug, imap = "bad_command", "CLIENTBUG"
 

@@ -1,8 +1,8 @@
 """What FETCH answers, out of what is prepared: text around octets that are ready.
 
 `Plan` turns a client's items into a way to answer for one row after another. Where all
-items are data, that is one formatting a message. Where there are sections of the octets,
-it is a list of `Piece`s: what to say, and which octets to say after it.
+items are data, that is one formatting a message. Where there are sections of the
+octets, it is a list of `Piece`s: what to say, and which octets to say after it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import Any
 
 import msgspec
-from attrs import field, frozen
+from attrs import frozen
 
 from noinfra.app.mailbox_messages import Row, Slice
 from noinfra.fronts.imap.refusals import UnknownEncoding
@@ -23,7 +23,7 @@ from noinfra.mail.imap.structure import basic_body
 from noinfra.mail.index import Indexed, section
 from noinfra.mail.transfer import ENCODINGS, transfer_decode
 
-# For each item: how it is written, the attribute of the row, and what has to be asked for.
+# For each item: how it is written, the row's attribute, and what has to be asked for.
 _PREPARED: dict[str, tuple[bytes, str, str]] = {
     "UID": (b"UID %d", "uid", ""),
     "FLAGS": (b"FLAGS %b", "flags", ""),
@@ -102,9 +102,7 @@ class Plan:
         """The responses for messages whose items are all data."""
         template = b"* %d FETCH (" + self._template + b")\r\n"
         values = self._values
-        return b"".join(
-            [template % (number, *values(row)) for number, row in numbered]
-        )
+        return b"".join([template % (number, *values(row)) for number, row in numbered])
 
     def pieces(self, row: Row, before: bytes) -> tuple[list[Piece], bytes]:
         """The sections of a message.
@@ -182,16 +180,13 @@ def _entries(row: Row) -> list[Indexed]:
     return entries
 
 
-def _place(
-    item: Section, row: Row, entries: list[Indexed]
-) -> tuple[int, int] | None:
+def _place(item: Section, row: Row, entries: list[Indexed]) -> tuple[int, int] | None:
     """Where the octets of a section are; None if there is no such section."""
     text = "HEADER" if item.text.startswith("HEADER") else item.text
     name = ".".join(filter(None, (item.part, text)))
     return section(entries, name) if name else (0, row.size)
 
 
-# ----------------------------------------------------------------------------------------
 # Fields of a header
 
 
@@ -223,7 +218,6 @@ def _partly(item: Section, octets: bytes) -> bytes:
     return b"<%d> " % start + literal(octets[start : start + length])
 
 
-# ----------------------------------------------------------------------------------------
 # Decoded parts
 
 

@@ -27,7 +27,7 @@ _ALL = frozenset((b"ALL",))
 class Searching(Selected):
     """A connection that looks for messages."""
 
-    async def do_SEARCH(self, command: Search) -> Code:
+    async def on_SEARCH(self, command: Search) -> Code:
         """RFC 9051, 6.4.4."""
         view = self._open
         key = self._begin(view, command)
@@ -36,7 +36,7 @@ class Searching(Selected):
         await self._tell(view, command, found, b"SEARCH")
         return b""
 
-    async def do_SORT(self, command: Sort) -> Code:
+    async def on_SORT(self, command: Sort) -> Code:
         """RFC 5256, 3."""
         view = self._open
         key = self._begin(view, command)
@@ -46,7 +46,7 @@ class Searching(Selected):
         await self._tell(view, command, found, b"SORT")
         return b""
 
-    async def do_THREAD(self, command: Thread) -> Code:
+    async def on_THREAD(self, command: Thread) -> Code:
         """RFC 5256, 3."""
         view = self._open
         roots = await self._server.mail.finding.thread(

@@ -89,11 +89,11 @@ class Selected(Folders):
     # ----------------------------------------------------------------------------------
     # Selecting
 
-    async def do_SELECT(self, command: Select) -> Code:
+    async def on_SELECT(self, command: Select) -> Code:
         """RFC 9051, 6.3.2."""
         return await self._select(command)
 
-    async def do_EXAMINE(self, command: Select) -> Code:
+    async def on_EXAMINE(self, command: Select) -> Code:
         """RFC 9051, 6.3.3."""
         return await self._select(command)
 
@@ -175,7 +175,14 @@ class Selected(Folders):
         last = view.uids[-1] if view.uids else 0
         ranges = known.known.resolve(0) if known.known else [(1, max(last, 1))]
         same = _same_up_to(view.uids, known) if known.match else 0
-        await self._tell_since(view, known.modseq, ranges, vanished=True, same=same)
+        changed = await self._tell_since(
+            view, known.modseq, ranges, vanished=True, same=same
+        )
+        await self._tell_flags(view, view.known(changed))
+
+    async def _tell_flags(self, view: View, uids: Sequence[int]) -> None:
+        """FETCH responses with UID, FLAGS and MODSEQ."""
+        raise NotImplementedError
 
     async def _tell_since(
         self,
@@ -213,6 +220,7 @@ class Selected(Folders):
             if lost:
                 self._say(untagged(b"VANISHED (EARLIER) " + render_ranges(lost)))
         return sorted(uid for uid in set(changed) if is_within(uid, ranges))
+
     # ----------------------------------------------------------------------------------
     # News
 
@@ -276,7 +284,9 @@ class Selected(Folders):
             shown = b"* %d FETCH (UID %d FLAGS %b MODSEQ (%d))\r\n"
             self._say(shown % (number, row.uid, row.flags, row.modseq))
         else:
-            self._say(b"* %d FETCH (UID %d FLAGS %b)\r\n" % (number, row.uid, row.flags))
+            self._say(
+                b"* %d FETCH (UID %d FLAGS %b)\r\n" % (number, row.uid, row.flags)
+            )
 
     def _say_gone(self, view: View) -> None:
         """Take back the numbers of what is gone (RFC 9051, 7.5.1; RFC 7162, 3.2.10)."""
@@ -288,7 +298,7 @@ class Selected(Folders):
         else:
             self._say(b"".join([b"* %d EXPUNGE\r\n" % number for number in numbers]))
 
-    async def do_IDLE(self, command: Plain) -> Code:
+    async def on_IDLE(self, command: Plain) -> Code:
         """RFC 2177: tell what happens when it does, until the client says DONE."""
         await self._watch()
         self._say(b"+ idling\r\n")
@@ -311,11 +321,11 @@ class Selected(Folders):
     # ----------------------------------------------------------------------------------
     # Leaving
 
-    def do_CHECK(self, command: Plain) -> Code:
+    def on_CHECK(self, command: Plain) -> Code:
         """RFC 3501, 6.4.1: all is on disk always."""
         return b""
 
-    async def do_CLOSE(self, command: Plain) -> Code:
+    async def on_CLOSE(self, command: Plain) -> Code:
         r"""RFC 9051, 6.4.1: what is \Deleted goes without a word."""
         view = self._open
         if not view.read_only:
@@ -323,7 +333,7 @@ class Selected(Folders):
         self._view = None
         return b""
 
-    def do_UNSELECT(self, command: Plain) -> Code:
+    def on_UNSELECT(self, command: Plain) -> Code:
         """RFC 9051, 6.4.2."""
         self._view = None
         return b""
@@ -339,7 +349,7 @@ class Selected(Folders):
             raise ReadOnly("The mailbox is open read-only; SELECT it for changes.")
         return view
 
-    async def do_EXPUNGE(self, command: Plain | Expunge) -> Code:
+    async def on_EXPUNGE(self, command: Plain | Expunge) -> Code:
         """RFC 9051, 6.4.3 and 6.4.9."""
         view = self._writable()
         uids = None
@@ -354,7 +364,7 @@ class Selected(Folders):
             return b"HIGHESTMODSEQ %d" % view.modseq
         return b""
 
-    async def do_STORE(self, command: Store) -> Code:
+    async def on_STORE(self, command: Store) -> Code:
         """RFC 9051, 6.4.6; RFC 7162, 3.1.3."""
         view = self._writable()
         if command.unchanged_since is not None:
@@ -394,7 +404,7 @@ class Selected(Folders):
             if not command.silent or (condstore and row.changed):
                 self._say(b"* %d FETCH (%b)\r\n" % (number, shown[:-1]))
 
-    async def do_COPY(self, command: Copy) -> Code:
+    async def on_COPY(self, command: Copy) -> Code:
         """RFC 9051, 6.4.7."""
         self._need_writing()
         view = self._open
@@ -407,7 +417,7 @@ class Selected(Folders):
             raise TryCreate(error.text) from error
         return _copyuid(copied)
 
-    async def do_MOVE(self, command: Copy) -> Code:
+    async def on_MOVE(self, command: Copy) -> Code:
         """RFC 9051, 6.4.8: the UIDs come first, then what is gone here."""
         view = self._writable()
         uids = view.chosen(command.set, uid=command.uid)

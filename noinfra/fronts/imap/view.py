@@ -1,8 +1,8 @@
 """The selected mailbox as one session knows it (RFC 9051, 2.3.1.2).
 
-A session's sequence numbers change only by what it is told. So what others expunge stays
-here, in `gone`, until it may be said; and what a session changes itself is in `told`, so
-that it does not hear of it twice.
+A session's sequence numbers change only by what it is told. So what others expunge
+stays here, in `gone`, until it may be said; and what a session changes itself is in
+`told`, so that it does not hear of it twice.
 """
 
 from __future__ import annotations
@@ -106,8 +106,8 @@ class View:
     def forget(self) -> tuple[list[int], list[int]]:
         """Take the numbers from what is gone.
 
-        :returns: the UIDs in order, and the sequence numbers as they are to be said: the
-            last one first, so that none changes another (RFC 9051, 7.5.1).
+        :returns: the UIDs in order, and the sequence numbers as they are to be said:
+            the last one first, so that none changes another (RFC 9051, 7.5.1).
         """
         gone, self.gone = self.gone, set()
         if not gone:

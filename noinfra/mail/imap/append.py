@@ -23,13 +23,13 @@ class Announced:
     """A literal that is announced at the end of a line.
 
     :ivar waits: the client waits until we tell it to go on.
-    :ivar starts: where in the line the announcement begins.
+    :ivar length: of the announcement itself, at the end of the line.
     """
 
     size: int
     waits: bool
     binary: bool
-    starts: int
+    length: int
 
 
 @frozen(kw_only=True)
@@ -53,7 +53,7 @@ def announced(line: bytes) -> Announced | None:
         size=int(found[2]),
         waits=not found[3],
         binary=bool(found[1]),
-        starts=found.start(),
+        length=len(found[0]),
     )
 
 
