@@ -53,6 +53,7 @@ from noinfra.app.settling import Schedule, Settler
 from noinfra.app.signing import Signing
 from noinfra.app.tenants import Tenants
 from noinfra.app.threads import Threads
+from noinfra.app.versions import Versions
 from noinfra.app.upkeep import Upkeep
 from noinfra.config import Config, OutboundSettings
 from noinfra.errors import ConfigurationError, TemporaryFailure
@@ -236,6 +237,7 @@ class Daemon(MultiService):
             inboxes=inboxes,
             messages=Messages(database, homes, letters),
             threads=Threads(database, homes),
+            versions=Versions(database, homes),
             sending=Send(
                 database=database,
                 homes=homes,

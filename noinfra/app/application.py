@@ -13,6 +13,7 @@ from noinfra.app.messages import Messages
 from noinfra.app.send import Send
 from noinfra.app.tenants import Tenants
 from noinfra.app.threads import Threads
+from noinfra.app.versions import Versions
 
 
 @frozen(kw_only=True)
@@ -25,6 +26,7 @@ class App:
     inboxes: Inboxes
     messages: Messages
     threads: Threads
+    versions: Versions
     sending: Send
     events: EventLog
     health: Health

@@ -110,6 +110,8 @@ class Subscription:
                 raise self._over
             if not self._live:
                 batch: Sequence[Event] = await self._replay()
+                if self._over is not None:
+                    raise self._over
             elif self._backlog:
                 batch = list(self._backlog)
                 self._backlog.clear()
@@ -379,8 +381,10 @@ class EventLog:
                 self._again = False
                 await self._read_page()
         except Exception:
-            self._logger.failure("the log could not be read on")
-            self._look_again(1.0)
+            # When we stop nobody reads any more, and the database may be gone.
+            if self._tail is not None:
+                self._logger.failure("the log could not be read on")
+                self._look_again(1.0)
         finally:
             self._reading = False
 
@@ -407,7 +411,7 @@ class EventLog:
                 callback()
 
     def _look_again(self, seconds: float) -> None:
-        if self._later is None or not self._later.active():
+        if self._tail is not None and (self._later is None or not self._later.active()):
             self._later = self.clock.callLater(seconds, self.wake)
 
 

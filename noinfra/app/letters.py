@@ -32,6 +32,11 @@ class Letter:
     deliveries: list[Delivery]
     attempts: list[Attempt]
 
+    @property
+    def settled(self) -> bool:
+        """Whether no delivery of it waits; when one that does is due may change."""
+        return all(one.settled_at is not None for one in self.deliveries)
+
 
 @frozen(kw_only=True)
 class Octets:

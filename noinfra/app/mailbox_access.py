@@ -82,6 +82,8 @@ class Logins:
         :raises Unauthenticated: the address and the secret do not belong together.
         :raises Forbidden: the key lacks the permission.
         """
+        if "@" not in address:
+            raise _wrong()
         if secret.startswith(PREFIX):
             identity = await self._by_key(address, secret)
             identity.access.require(permission)
@@ -113,10 +115,10 @@ class Logins:
         return not ended
 
     async def _by_key(self, address: str, secret: str) -> Identity:
-        access = await self.keys.authenticate(secret)
         try:
+            access = await self.keys.authenticate(secret)
             home = await self.homes.of(access, address)
-        except NotFound as error:
+        except (NotFound, Unauthenticated) as error:
             raise _wrong() from error
         return Identity(home=home, access=access)
 

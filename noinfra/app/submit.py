@@ -12,13 +12,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 
-from attrs import define, field, frozen
+from attrs import define, frozen
 from twisted.internet.threads import deferToThread
 
 from noinfra.app.content import LARGE
-from noinfra.app.credentials import Credentials, Identity
 from noinfra.app.directory import Directory, Home
 from noinfra.app.ids import new_id
+from noinfra.app.mailbox_access import Identity, Logins
 from noinfra.app.release import (
     Addressee,
     Outbound,
@@ -26,7 +26,13 @@ from noinfra.app.release import (
     Reports,
     require_active,
 )
-from noinfra.errors import BadContent, Forbidden, Invalid, NoSuchInbox
+from noinfra.errors import (
+    BadContent,
+    Forbidden,
+    Invalid,
+    NoSuchInbox,
+    Unauthenticated,
+)
 from noinfra.mail.address import parse_path, parse_reverse_path
 from noinfra.mail.compose import new_message_id
 from noinfra.mail.mailbox import Address, AddressError, Mailbox
@@ -41,7 +47,7 @@ PERMISSION = "messages:send"
 class Submit:
     """The use case of SMTP submission."""
 
-    credentials: Credentials
+    logins: Logins
     directory: Directory
     release: Release
     hostname: str
@@ -53,8 +59,7 @@ class Submit:
         :raises Unauthenticated: the secret is none of the address.
         :raises Forbidden: it is, but gives no right to send.
         """
-        identity = await self.credentials.authenticate(address, secret, PERMISSION)
-        return Sender(self, identity.home.address, secret)
+        return Sender(self, await self.logins.login(address, secret, PERMISSION))
 
     async def owns(self, home: Home, address: Address) -> bool:
         """Whether mail to the address comes to the inbox."""
@@ -95,8 +100,7 @@ class Sender:
     """Somebody who has logged in to an inbox, for as long as the secret is good."""
 
     _by: Submit
-    _address: str
-    _secret: str = field(repr=False)
+    _identity: Identity
 
     async def begin(self, transaction: Transaction) -> None:
         """Pass, or refuse the reverse-path.
@@ -105,7 +109,7 @@ class Sender:
         :raises InboxSuspended: the inbox sends nothing now.
         :raises Forbidden: the reverse-path is another's, or null.
         """
-        home = (await self._identity()).home
+        home = await self._home()
         try:
             reverse_path = parse_reverse_path(transaction.mail_from)
         except AddressError as error:
@@ -128,16 +132,16 @@ class Sender:
         :raises BadContent: its header is not sound.
         :raises Forbidden: it says that somebody else wrote or sent it.
         """
-        identity = await self._identity()
+        home = await self._home()
         message_id = new_id("msg_")
-        ready = await self._ready(identity.home, octets)
+        ready = await self._ready(home, octets)
         for address in (*ready.authors, *ready.sender):
-            await self._require_own(identity.home, address)
+            await self._require_own(home, address)
         addressees = await self._addressees(transaction)
         named = {_key(one) for one in ready.recipients}
         await self._by.release.release(
-            identity.access,
-            identity.home,
+            self._identity.access,
+            home,
             Outbound(
                 message_id=message_id,
                 octets=self._trace(transaction, addressees, message_id) + ready.octets,
@@ -154,12 +158,16 @@ class Sender:
         )
         return Receipt(queue_id=message_id, message_ids=(message_id,))
 
-    async def _identity(self) -> Identity:
-        identity = await self._by.credentials.authenticate(
-            self._address, self._secret, PERMISSION
-        )
-        require_active(identity.home)
-        return identity
+    async def _home(self) -> Home:
+        """The inbox as it is now, if the login still holds, and it may send."""
+        home = await self._by.directory.find(self._identity.home.inbox_id)
+        if home is None or not await self._by.logins.still_good(self._identity):
+            raise Unauthenticated(
+                "The key was revoked, or the password changed, since you logged in; "
+                "log in with another."
+            )
+        require_active(home)
+        return home
 
     async def _require_own(self, home: Home, address: Address) -> None:
         if not await self._by.owns(home, address):

@@ -64,6 +64,8 @@ class Operation:
 
     :ivar permission: what the key must hold; None where no key is asked for.
     :ivar call: finds the use case in the application.
+    :ivar lasts: whether a result stays true until the version of the inbox's mail is
+        another; None where nothing is known of that.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Operation:
     request: type[msgspec.Struct]
     call: Callable[[App], Callable[[Access, Any], Awaitable[Any]]]
     summary: str
+    lasts: Callable[[Any], bool] | None = None
 
 
 def _op(
@@ -79,9 +82,14 @@ def _op(
     request: type[Q],
     call: Callable[[App], Callable[[Access, Q], Awaitable[object]]],
     summary: str,
+    lasts: Callable[[Any], bool] | None = None,
 ) -> Operation:
     """A row; that the use case takes this request is checked here."""
-    return Operation(name, permission, request, call, summary)
+    return Operation(name, permission, request, call, summary, lasts)
+
+
+def _always(result: object) -> bool:
+    return True
 
 
 CATALOGUE: tuple[Operation, ...] = (
@@ -259,6 +267,7 @@ CATALOGUE: tuple[Operation, ...] = (
         ListMessages,
         lambda app: app.messages.list,
         "List an inbox's messages, newest first",
+        lasts=_always,
     ),
     _op(
         "messages.get",
@@ -266,6 +275,7 @@ CATALOGUE: tuple[Operation, ...] = (
         MessageById,
         lambda app: app.messages.get,
         "Get a message with its text, headers and deliveries",
+        lasts=lambda letter: letter.settled,
     ),
     _op(
         "messages.raw",
@@ -301,6 +311,7 @@ CATALOGUE: tuple[Operation, ...] = (
         ListThreads,
         lambda app: app.threads.list,
         "List an inbox's threads, the liveliest first",
+        lasts=_always,
     ),
     _op(
         "threads.get",
@@ -308,6 +319,7 @@ CATALOGUE: tuple[Operation, ...] = (
         ThreadById,
         lambda app: app.threads.get,
         "Get a thread with its messages, oldest first",
+        lasts=_always,
     ),
     _op(
         "threads.update",

@@ -46,7 +46,7 @@ OPENING = (
         "in data",
     ),
     *("em", "no dia", "op", "den", "på", "dne", "dňa", "dnia", "w dniu", "a(z)", "în"),
-    *("pe", "la", "la data de", "u", "dana", "στις", "στις", "vào", "lúc", "vào lúc"),
+    *("pe", "la", "la data de", "u", "dana", "στισ", "vào", "lúc", "vào lúc"),
     *("pada", "pada tanggal", "в", "на", "kuupäeval", "o", "o dia", "en", "în data de"),
     *("在", "于", "ב", "ב-", "בתאריך", "في", "بتاريخ", "เมื่อ", "ons", "tor", "fre"),
 )
@@ -164,7 +164,7 @@ FIELDS: dict[str, str] = {
             *("to", "an", "à", "a", "pour"),
             *("destinataire", "para", "aan", "naar", "til"),
             *("till", "vastaanottaja", "kenelle", "do", "adresat", "komu", "pre", "до"),
-            *("кому", "до кого", "kime", "alıcı", "προς", "címzett", "către", "catre"),
+            *("кому", "до кого", "kime", "alıcı", "προσ", "címzett", "către", "catre"),
             *("kepada", "ke", "đến", "tới", "người nhận"),
             *("ถึง", "宛先", "受信者", "收件人"),
             *("收件者", "받는 사람", "받는사람", "수신", "수신자"),

@@ -20,11 +20,9 @@ from noinfra.mail.mailbox import QUOTED_STRING, Address
 from noinfra.mail.part import fields_named
 from noinfra.mail.trace import add_missing, header_end, strip_fields
 
-# A field and the lines that it is folded onto. A first line that is indented continues
-# nothing.
-_FIELDS = re.compile(
-    rb"(?:[!-9;-~]++[ \t]*+:[^\n\0]*+(?:\n[ \t][^\n\0]*+)*+(?:\n|\Z))*+"
-)
+# A field and the lines that it is folded onto. Readers differ on white space before the
+# colon (RFC 5322, 4.5), and on a first line that is indented and continues nothing.
+_FIELDS = re.compile(rb"(?:[!-9;-~]++:[^\n\0]*+(?:\n[ \t][^\n\0]*+)*+(?:\n|\Z))*+")
 _COMMENT = re.compile(r"\([^()]*+\)")
 #: RFC 5322, 3.6: these stand once at most, and readers differ on which of two counts.
 _ONCE: Final = (

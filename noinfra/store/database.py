@@ -21,12 +21,15 @@ from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Any, TypeVar
 
+import psycopg2
+
 from noinfra.store.connection import Connection
 from noinfra.store.failures import (
     RowNotFound,
     SilentRollback,
     TooManyRows,
     Unavailable,
+    translate,
 )
 from noinfra.store.pool import Pool, Setup
 from noinfra.store.rows import Row, converter
@@ -87,23 +90,21 @@ class Statements(ABC):
         cursor = await self._run(sql, parameters)
         columns = tuple([column.name for column in cursor.description])
         convert = converter(cls, columns)
-        return [convert(row) for row in cursor.fetchall()]
+        return [convert(row) for row in _fetched(cursor)]
 
     async def rows(self, sql: str, /, **parameters: object) -> list[Row]:
         """The rows, as tuples."""
-        cursor = await self._run(sql, parameters)
-        found: list[Row] = cursor.fetchall()
-        return found
+        return _fetched(await self._run(sql, parameters))
 
     async def value(self, sql: str, /, **parameters: object) -> Any:
         """The first column of the first row.
 
         :raises RowNotFound: there is none.
         """
-        row = (await self._run(sql, parameters)).fetchone()
-        if row is None:
+        rows = _fetched(await self._run(sql, parameters))
+        if not rows:
             raise RowNotFound(f"There is no row with {_names(parameters)}.")
-        return row[0]
+        return rows[0][0]
 
     async def statement(self, sql: str, /, **parameters: object) -> int:
         """How many rows it changed."""
@@ -246,6 +247,18 @@ class Database:
     ) -> list[T]:
         """`Statements.many`, as a transaction of its own."""
         return await self.single(customer_id).many(cls, sql, **parameters)
+
+
+def _fetched(cursor: Any) -> list[Row]:
+    """The rows of a result.
+
+    :raises Unavailable: the session ended before we took them, as when we stop.
+    """
+    try:
+        rows: list[Row] = cursor.fetchall()
+    except psycopg2.InterfaceError as error:
+        raise translate(error) from error
+    return rows
 
 
 def _preamble(customer_id: str | None) -> str:

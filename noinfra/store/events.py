@@ -54,7 +54,7 @@ class Events:
                 inbox_id, thread_id, message_id, data
             from event
             where (txid, seq) > (%(txid)s::text::xid8, %(seq)s)
-            and txid < pg_snapshot_xmin(pg_current_snapshot())
+            and txid < event_horizon(pg_current_snapshot())
             and (%(customer_id)s::text is null or customer_id = %(customer_id)s)
             and (%(deployment_id)s::text is null or deployment_id = %(deployment_id)s)
             and (%(agent_id)s::text is null or agent_id = %(agent_id)s)
@@ -84,7 +84,7 @@ class Events:
         rows = await self._on.rows(
             """
             select txid, seq from event
-            where txid < pg_snapshot_xmin(pg_current_snapshot())
+            where txid < event_horizon(pg_current_snapshot())
             order by txid desc, seq desc limit 1
             """
         )

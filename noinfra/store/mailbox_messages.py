@@ -173,23 +173,6 @@ class MailboxMessages:
             )
         ]
 
-    async def changed(
-        self, inbox_id: str, folder_id: int, since: int, limit: int
-    ) -> list[FlagRow]:
-        """What has a later modseq, in its order."""
-        rows = await self._on.rows(
-            f"""
-            select {FLAG_COLUMNS} from message
-            where folder_id = %(folder_id)s and inbox_id = %(inbox_id)s
-            and modseq > %(since)s order by modseq limit %(limit)s
-            """,
-            inbox_id=inbox_id,
-            folder_id=folder_id,
-            since=since,
-            limit=limit,
-        )
-        return [flag_row(row) for row in rows]
-
     async def sent_before(
         self, inbox_id: str, folder_id: int, rfc_message_id: str
     ) -> int | None:
@@ -209,7 +192,7 @@ class MailboxMessages:
         return rows[0][0] if rows else None
 
     async def to_expunge(
-        self, inbox_id: str, folder_id: int, uids: Sequence[int] | None
+        self, inbox_id: str, folder_id: int, uids: Sequence[int] | None, limit: int
     ) -> list[tuple[int, str]]:
         r"""UID and message_id of what is \Deleted, and not still to be delivered."""
         rows = await self._on.rows(
@@ -221,10 +204,11 @@ class MailboxMessages:
                 select 1 from delivery where delivery.message_id = message.message_id
                 and status in ('queued', 'deferred')
             )
-            order by uid
+            order by uid limit %(limit)s
             """,
             inbox_id=inbox_id,
             folder_id=folder_id,
+            limit=limit,
             **bounds(uids),
         )
         return [(row[0], row[1]) for row in rows]

@@ -79,6 +79,7 @@ class Sortable:
     """What SORT and THREAD compare; people are the first of each field."""
 
     uid: int
+    modseq: int
     subject: str
     from_: str | None
     to_: str | None
@@ -118,9 +119,9 @@ class Search:
         return await self._on.many(
             Sortable,
             f"""
-            select uid, subject, from_->>0 as from_, to_->>0 as to_, cc->>0 as cc,
-                message.size, coalesce(sent_at, received_at) as sent_at, received_at,
-                rfc_message_id, in_reply_to, reference_ids
+            select uid, message.modseq, subject, from_->>0 as from_,
+                to_->>0 as to_, cc->>0 as cc, message.size, received_at,
+                coalesce(sent_at, received_at) as sent_at, rfc_message_id, in_reply_to, reference_ids
             {where} order by uid
             """,
             **parameters,
@@ -312,7 +313,9 @@ class _Conditions:
     def _field(self, name: str, needle: str) -> str:
         """A field of this name, with the string in its value as it came."""
         self.reads_content = True
-        pattern = rf"\n{_quoted(_escaped(name))}[ \t]*:[^\n]*{_quoted(_escaped(needle))}"
+        pattern = (
+            rf"\n{_quoted(_escaped(name))}[ \t]*:[^\n]*{_quoted(_escaped(needle))}"
+        )
         return f"({_FIELDS}) ~* {self._parameter(pattern)}"
 
 

@@ -173,6 +173,27 @@ class Folders:
             folder_id=folder_id,
         )
 
+    async def has_unsettled(self, folder_id: int) -> bool:
+        """Whether mail in it is still to be delivered."""
+        found: bool = await self._on.value(
+            """
+            select exists (
+                select 1 from message join delivery using (message_id)
+                where folder_id = %(folder_id)s and status in ('queued', 'deferred')
+            )
+            """,
+            folder_id=folder_id,
+        )
+        return found
+
+    async def message_ids(self, folder_id: int) -> list[str]:
+        """All that it holds."""
+        rows = await self._on.rows(
+            "select message_id from message where folder_id = %(folder_id)s",
+            folder_id=folder_id,
+        )
+        return [row[0] for row in rows]
+
     async def subscribe(self, inbox_id: str, customer_id: str, name: str) -> None:
         """To a name, whether a folder has it or not."""
         await self._on.statement(

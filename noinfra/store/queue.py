@@ -272,7 +272,10 @@ async def settle(tx: Tx, lease: str, settlements: Sequence[Settlement]) -> int:
 
 
 async def _sum_up(tx: Tx, message_ids: list[str]) -> None:
-    """A message's state is the worst of its deliveries; sent once all are accepted."""
+    """A message's state is the worst of its deliveries; sent once all are accepted.
+
+    Whatever the state, there are more attempts now, and so another modseq.
+    """
     await tx.statement(
         """
         with now_is as (
@@ -291,6 +294,12 @@ async def _sum_up(tx: Tx, message_ids: list[str]) -> None:
             where message.message_id = now_is.message_id and was <> now_is.state
             returning message.message_id, message.customer_id, message.inbox_id,
                 message.thread_id, message.state
+        ),
+        grown as (
+            update folder set modseq = modseq + 1
+            where folder_id in (
+                select folder_id from message where message_id = any(%(message_ids)s)
+            )
         )
         insert into event (type, customer_id, deployment_id, agent_id, inbox_id,
             thread_id, message_id, data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -91,6 +92,10 @@ class LogTest(AppTest):
 
         return started(run())
 
+    def has_read(self, count: int) -> bool:
+        """Whether so many have been read."""
+        return len(self.read) == count
+
     def assert_in_order(self, events: list[Event]) -> None:
         """Each once, by place."""
         places = [(one.txid, one.seq) for one in events]
@@ -170,7 +175,7 @@ class ListTests(LogTest):
             ({"types": ["a.x", "b.*"]}, ["a.x", "b.x"]),
             ({"types": ["%"]}, []),
         ):
-            request = ListEvents(**conditions)  # type: ignore[arg-type]
+            request = ListEvents(**conditions)
             page = await self.log.list(ROOT, request)
             self.assertEqual(names(page.items), expected, conditions)
             wanted = await self.log.wanted(ROOT, request)
@@ -195,7 +200,7 @@ class ListTests(LogTest):
             {"inbox_id": self.other.inbox_id},
         ):
             with self.assertRaises(NotFound):
-                await self.log.list(self.ours, ListEvents(**conditions))  # type: ignore[arg-type]
+                await self.log.list(self.ours, ListEvents(**conditions))
 
 
 class LiveTests(LogTest):
@@ -225,7 +230,7 @@ class LiveTests(LogTest):
             await deferLater(reactor(), 0.05)
             await self.add("hidden")
             await slow
-            await until(lambda n=n: len(self.read) == n + 1)
+            await until(partial(self.has_read, n + 1))
         self.assertEqual(names(self.read), ["hidden"] * 3)
 
     async def test_many_writers_and_readers(self) -> None:
@@ -309,6 +314,7 @@ class LiveTests(LogTest):
         await self.add("y")
         self.log.wake()
         self.assertEqual(names(list(await again)), ["y"])
+        await until(lambda: len(self.read) == 2)
         self.assertEqual(names(self.read), ["x", "y"])
 
     async def test_filters(self) -> None:

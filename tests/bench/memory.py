@@ -10,6 +10,7 @@ import smtplib
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 from tests.bench import sender
 from tests.bench.mails import large
@@ -47,19 +48,19 @@ def _pour(stage: Stage, ours: Ours, recipients: list[str], count: int) -> None:
 def _idle(stage: Stage, ours: Ours) -> Row:
     stage.say(f"memory: {_IDLE} idle connections")
     before = ours.memory()
-    clients = []
-    try:
-        for _ in range(_IDLE):
-            clients.append(socket.create_connection(("127.0.0.1", ours.smtp), 30))
+    with ExitStack() as closing:
+        clients = [
+            closing.enter_context(
+                socket.create_connection(("127.0.0.1", ours.smtp), 30)
+            )
+            for _ in range(_IDLE)
+        ]
         for client in clients:
             _hear(client, b"220 ")
             client.sendall(b"EHLO idle.bench.example\r\n")
         for client in clients:
             _hear(client, b"250 ")
         after = ours.memory()
-    finally:
-        for client in clients:
-            client.close()
     return Row(
         name=f"memory, {_IDLE} idle SMTP connections",
         ours=after - before,

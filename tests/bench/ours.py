@@ -84,6 +84,10 @@ class Ours:
         return Path(self.ready.root_key_file).read_text("ascii").strip()
 
     def call(self, method: str, path: str, body: object = None) -> Any:
+        """One request to the API, and what its answer says."""
+        return json.loads(self.fetch(method, path, body))
+
+    def fetch(self, method: str, path: str, body: object = None) -> str:
         """One request to the API, and its answer."""
         request = Request(
             f"{self.ready.base_url}{path}",
@@ -95,7 +99,8 @@ class Ours:
             },
         )
         with urlopen(request, timeout=60) as answer:
-            return json.load(answer)
+            text: str = answer.read().decode()
+            return text
 
     def inboxes(self, names: list[str]) -> list[str]:
         """Make inboxes of these names; gives their ids."""
@@ -112,12 +117,13 @@ class Ours:
         return make_dsn(host=str(run), port=5432, user="noinfra", dbname="postgres")
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
-        """Ask the database itself."""
+        """Ask the database itself; no rows are needed."""
         connection = psycopg2.connect(self.dsn)
+        connection.autocommit = True
         try:
             with connection.cursor() as cursor:
                 cursor.execute(sql)
-                return list(cursor.fetchall())
+                return list(cursor.fetchall()) if cursor.description else []
         finally:
             connection.close()
 

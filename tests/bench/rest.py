@@ -63,14 +63,11 @@ def measure(stage: Stage) -> Iterator[Row]:
 def _klein(stage: Stage, ours: Ours, listing: str, one: str) -> int:
     """Start the peer, with the answers that ours gives now; gives its port."""
     port = free_port()
-    plan = bare.Plan(port=port, listing=_body(ours, listing), one=_body(ours, one))
+    bodies = [ours.fetch("GET", path) for path in (listing, one)]
+    plan = bare.Plan(port=port, listing=bodies[0], one=bodies[1])
     Worker(stage, "bare", plan)
     until("Klein does not listen", lambda: answers(port))
     return port
-
-
-def _body(ours: Ours, path: str) -> str:
-    return msgspec.json.encode(ours.call("GET", path)).decode()
 
 
 def _times(name: str, loads: list[Load]) -> str:

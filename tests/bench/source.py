@@ -54,7 +54,9 @@ def run(command: list[str]) -> None:
 
     :raises RuntimeError: a server did not take the mail.
     """
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=120
+    )
     if done.returncode or done.stderr:
         raise RuntimeError(f"smtp-source: {done.stderr.strip()[:300]}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -60,6 +61,7 @@ async def watch(test: TestCase, base_url: str, key: str, query: str = "") -> Web
     factory.noisy = False
     client = WebSocket()
     factory.buildProtocol = lambda _: _of(factory, client)
+    assert address.hostname is not None and address.port is not None
     reactor().connectTCP(address.hostname, address.port, factory)
 
     async def leave() -> None:
@@ -76,7 +78,7 @@ def _of(factory: WebSocketClientFactory, client: WebSocket) -> WebSocket:
     return client
 
 
-async def until(come: Any, patience: float = PATIENCE) -> None:
+async def until(come: Callable[[], bool], patience: float = PATIENCE) -> None:
     """Wait for something to be so.
 
     :raises TimeoutError: it is not, for too long.

@@ -68,9 +68,7 @@ class Load:
         some = [self.inboxes[number % len(self.inboxes)]]
         recipients = list(self.inboxes) if number % 3 == 0 else some
         body = "x" * 70 + "\r\n"
-        octets = (
-            f"Message-ID: <{message_id}>\r\nSubject: {number}\r\n\r\n{body * (number % 40)}"
-        )
+        octets = f"Message-ID: <{message_id}>\r\nSubject: {number}\r\n\r\n{body * (number % 40)}"
         self.unknown[message_id] = recipients
         try:
             client.sendmail("load@load.example", recipients, octets)

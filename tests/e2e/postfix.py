@@ -139,7 +139,9 @@ class Postfix:
         os.chown(self.home / "data", user.pw_uid, user.pw_gid)
         os.chown(self.home / "mail", nobody.pw_uid, nobody.pw_gid)
         made, pem = certificate("mx.far.e2e")
-        (self.home / "data" / "tls.pem").write_bytes(made.privateKey.dump(FILETYPE_PEM) + pem)
+        (self.home / "data" / "tls.pem").write_bytes(
+            made.privateKey.dump(FILETYPE_PEM) + pem
+        )
         lines = [f"{name} = {value}\n" for name, value in settings.items()]
         (self.home / "etc" / "main.cf").write_text("".join(lines))
         servers = [
@@ -183,7 +185,7 @@ def _working_in(directory: Path) -> bool:
     """Whether a process has its current directory in there, as Postfix's have."""
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            place = os.readlink(entry / "cwd")
+            place = str((entry / "cwd").readlink())
         except OSError:
             continue  # It has just gone, or is not for us to see.
         if re.match(rf"{re.escape(str(directory))}(/|$)", place):

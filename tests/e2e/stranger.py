@@ -51,6 +51,21 @@ class Stranger:
         line, _, self._read = self._read.partition(b"\n")
         return line + b"\n"
 
+    def hears(self, text: bytes, seconds: float) -> bool:
+        """Whether this is said within a time."""
+        before = self._socket.gettimeout()
+        self._socket.settimeout(seconds)
+        try:
+            return text in self.reply()
+        except TimeoutError:
+            return False
+        finally:
+            self._socket.settimeout(before)
+
+    def shut(self) -> None:
+        """Say no more, but listen."""
+        self._socket.shutdown(socket.SHUT_WR)
+
     def say(self, line: bytes) -> bytes:
         """A command, and the reply to it."""
         self.send(line + b"\r\n")

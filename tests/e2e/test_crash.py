@@ -148,7 +148,7 @@ class OutboundTests(TestCase):
         arrived = sink.subjects()
         self.assertEqual(set(arrived), set(sent))
         twice = [subject for subject, n in arrived.items() if n > 1]
-        print(len(sent),len(twice))
+        print(len(sent), len(twice))
         # At most what was under way in the three moments.
         self.assertLess(len(twice), 60, twice)
         self.assertEqual(await daemon.stop(), 0)

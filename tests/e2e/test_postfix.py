@@ -24,6 +24,8 @@ from tests.e2e.postfix import Postfix, Zone
 from tests.e2e.sink import free_port
 
 AGENTS = "agents.localhost"
+# Recipients, octets, and parameters of MAIL.
+Mail = tuple[list[str], bytes, list[str]]
 
 
 def api_of(daemon: Daemon) -> Api:
@@ -47,10 +49,13 @@ def lines(size: int, alphabet: bytes, seed: int) -> bytes:
     return (line * (size // len(line) + 1))[: size - size % len(line)]
 
 
-def mails() -> list[tuple[list[str], bytes, list[str]]]:
+def mails() -> list[Mail]:
     """Recipients, octets and MAIL parameters of what a Postfix has to send."""
     found = []
-    ascii_, eight_bit = bytes(range(33, 127)), bytes(range(33, 127)) + bytes(range(128, 256))
+    ascii_, eight_bit = (
+        bytes(range(33, 127)),
+        bytes(range(33, 127)) + bytes(range(128, 256)),
+    )
     for number in range(60):
         head = (
             f"Message-ID: <{number}@near.example>\r\nFrom: grace@near.example\r\n"
@@ -74,12 +79,14 @@ def mails() -> list[tuple[list[str], bytes, list[str]]]:
     return found
 
 
-def submit(port: int, some: Sequence[tuple[list[str], bytes, list[str]]]) -> None:
+def submit(port: int, some: Sequence[Mail]) -> None:
     """Hand mails to a Postfix."""
     with smtplib.SMTP("127.0.0.1", port, timeout=60) as client:
         client.ehlo()
         for rcpt_to, octets, parameters in some:
-            sender = "zoë@near.example" if "SMTPUTF8" in parameters else "g@near.example"
+            sender = (
+                "zoë@near.example" if "SMTPUTF8" in parameters else "g@near.example"
+            )
             if "SMTPUTF8" in parameters:
                 client.command_encoding = "utf-8"
             client.sendmail(sender, rcpt_to, octets, parameters)
@@ -118,7 +125,9 @@ class SenderTests(TestCase):
             for octets in expected:
                 subject = octets.partition(b"Subject: ")[2].partition(b"\r")[0].decode()
                 self.assertTrue(raws[subject].endswith(octets), subject)
-                self.assertIn(b"TLSv1.3", raws[subject].partition(b"Received:")[2][:400])
+                self.assertIn(
+                    b"TLSv1.3", raws[subject].partition(b"Received:")[2][:400]
+                )
 
     async def test_crashes(self) -> None:
         """A Postfix that never heard our 250 sends again, and the mail is there once."""
@@ -129,7 +138,7 @@ class SenderTests(TestCase):
         postfix = await Postfix.start(self, relaying_to(port))
         number = 0
         for _ in range(3):
-            some = [
+            some: list[Mail] = [
                 ([inbox], f"Subject: {n}\r\n\r\nx\r\n".encode(), [])
                 for n in range(number, number + 150)
             ]
@@ -215,9 +224,7 @@ def receiving(policy_port: int) -> dict[str, str]:
 
 def outcomes(message: dict[str, Any]) -> dict[str, str]:
     """The state of each recipient."""
-    return {
-        one["recipient"]: one["state"] for one in message["provider"]["deliveries"]
-    }
+    return {one["recipient"]: one["state"] for one in message["provider"]["deliveries"]}
 
 
 class ReceiverTests(TestCase):
@@ -313,7 +320,9 @@ class ReceiverTests(TestCase):
             codes, dict(zip(to, [[450, 250], [550], [550], [250]], strict=True))
         )
         await emptied(self.postfix)
-        self.assertEqual([len(self.postfix.mails(one)) for one in ("grey", "one")], [1, 1])
+        self.assertEqual(
+            [len(self.postfix.mails(one)) for one in ("grey", "one")], [1, 1]
+        )
         told = await in_thread(lambda: list(self.api.pages("/v1/events")))
 
         self.assertEqual(

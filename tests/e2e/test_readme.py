@@ -8,12 +8,13 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from tests.e2e.api import Api, in_thread
 from tests.e2e.daemon import ROOT, Daemon, Process, spawn, start_daemon
 from tests.e2e.live import until
-from tests.e2e.sink import Sink, new_directory, program, stop_after
+from tests.e2e.sink import Sink, new_directory, program
 
 MARK = "-- next block --"
 
@@ -53,8 +54,15 @@ class FiveMinutesTests(TestCase):
         (settings,) = blocks(section("A first agent's mail, in five minutes"), "toml")
         routed = settings.replace("127.0.0.1:2626", f"127.0.0.1:{sink.port}")
         self.assertIn(str(sink.port), routed)
-        self.daemon = await start_daemon(self, tomllib.loads(routed))
         self.scratch = new_directory(self)
+        self.scripts: list[Process] = []
+        # Done after the daemon has stopped, which ends those who watch it.
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.all_ended()))
+        self.daemon = await start_daemon(self, tomllib.loads(routed))
+
+    async def all_ended(self) -> None:
+        for script in self.scripts:
+            await script.end()
 
     async def test_as_printed(self) -> None:
         """Every command works, and does what the text around it says."""
@@ -64,7 +72,6 @@ class FiveMinutesTests(TestCase):
         commands = [here(block, self.daemon) for block in blocks(printed, "sh")]
         start, make, watch, *rest = commands
         watching = self.run_script(start + watch)
-        stop_after(self, watching)
         await until(lambda: "retry: " in watching.said)
         script = self.run_script(f"echo {MARK}\n".join([start, make, *rest]))
         self.assertEqual(await script.end(), 0, script.said)
@@ -114,7 +121,8 @@ class FiveMinutesTests(TestCase):
         """What a reader types, in a shell of his."""
         file: Path = self.scratch / f"{abs(hash(script))}.sh"
         file.write_text(f"set -eu -o pipefail\n{script}")
-        return spawn([program("bash"), file])
+        self.scripts.append(spawn([program("bash"), file]))
+        return self.scripts[-1]
 
 
 def read_json(said: str) -> list[dict[str, Any]]:

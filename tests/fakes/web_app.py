@@ -356,6 +356,7 @@ def answers() -> dict[str, Any]:
         "threads.get": Conversation(thread=THREAD, messages=[LETTER]),
         "threads.update": THREAD,
         "threads.delete": None,
+        "versions.of": None,
         "events.list": listing(event(1)),
         "keys.create": NewKey(key=KEY, secret="nim_live_new"),
         "keys.list": listing(KEY),

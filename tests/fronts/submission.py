@@ -17,7 +17,13 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from noinfra.config import SubmissionSettings
-from noinfra.errors import BadContent, Forbidden, NoSuchInbox, Unauthenticated
+from noinfra.errors import (
+    BadContent,
+    Forbidden,
+    NoSuchInbox,
+    TemporaryFailure,
+    Unauthenticated,
+)
 from noinfra.fronts.logins import BadLogins
 from noinfra.fronts.smtp.spool import Storage
 from noinfra.fronts.submission.factory import SubmissionFactory
@@ -40,6 +46,8 @@ class MemorySubmitting:
     async def log_in(self, address: str, secret: str) -> MemorySubmitter:
         self.tried.append((address, secret))
         await self.delay()
+        if secret == "later":
+            raise TemporaryFailure("Too many log in at once; try again soon.")
         if secret == "reader":
             raise Forbidden("The key lacks the permission messages:send.")
         if (address.lower(), secret) != ("agent@example.com", SECRET) or self.revoked:

@@ -136,6 +136,14 @@ class LoginTests(SynchronousTestCase):
         self.clock.advance(0.3)
         self.assertIn(b"lacks the permission messages:send", transport.value())
 
+    def test_cannot_tell(self) -> None:
+        """A trouble of ours is no bad login (RFC 4954, 6)."""
+        session, transport = self.connect()
+        for _ in range(9):
+            response = plain("agent@example.com", "later")
+            session.dataReceived(b"AUTH PLAIN " + response + b"\r\n")
+        self.assertEqual(transport.value().count(b"454 4.7.0 Too many log in"), 9)
+
     def test_owner(self) -> None:
         """However many guess, from wherever, the right secret works at once."""
         for number in range(300):

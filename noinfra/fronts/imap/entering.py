@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 from collections.abc import Awaitable, Callable
 from math import ceil
 from typing import TYPE_CHECKING
@@ -22,10 +21,10 @@ from noinfra.fronts.imap.refusals import (
     TooManyLogins,
     UnknownCharset,
 )
+from noinfra.fronts.sasl import BadResponse, Credentials, decoded, exchange
 from noinfra.fronts.smtp.factory import network_of
 from noinfra.mail.imap.commands import Authenticate, Compress, Enable, Id, Login, Plain
 from noinfra.mail.imap.parse import Head, parse_arguments
-from noinfra.mail.imap.scanner import ImapSyntaxError
 from noinfra.mail.imap.search import BadCharset
 from noinfra.mail.imap.sets import SequenceSet
 from noinfra.mail.imap_search import Uids
@@ -209,7 +208,10 @@ class Entering(Conversation):
     async def on_LOGIN(self, command: Login) -> Code:
         """RFC 9051, 6.2.3."""
         self._need_tls()
-        return await self._log_in(command.user, command.password)
+        return await self._log_in(
+            command.user.decode("utf-8", "replace"),
+            command.password.decode("utf-8", "replace"),
+        )
 
     async def on_AUTHENTICATE(self, command: Authenticate) -> Code:
         """RFC 9051, 6.2.2; PLAIN is RFC 4616."""
@@ -222,19 +224,16 @@ class Entering(Conversation):
             response = await self._line(self._deadline())
             if response == b"*":
                 raise Bad("You took AUTHENTICATE back.")
-        authzid, user, password = _plain(response)
-        if authzid not in (b"", user):
-            raise Unauthenticated("Nobody may log in for somebody else here.")
-        return await self._log_in(user, password)
+        said = _plain(response)
+        return await self._log_in(said.address, said.secret)
 
     def _need_tls(self) -> None:
         if not self._tls:
             raise NeedsTls("Begin TLS first: a password does not go in clear.")
 
-    async def _log_in(self, user: bytes, password: bytes) -> Code:
-        name = user.decode("utf-8", "replace").strip()
+    async def _log_in(self, name: str, secret: str) -> Code:
         try:
-            identity = await self._identify(name, password.decode("utf-8", "replace"))
+            identity = await self._identify(name.strip(), secret)
         except Refusal as refusal:
             self._log.not_logged_in(name, refusal)
             await self._think()
@@ -315,15 +314,15 @@ class Entering(Conversation):
         return None
 
 
-def _plain(response: bytes) -> tuple[bytes, bytes, bytes]:
-    """The message of PLAIN (RFC 4616, 2); "=" is an empty one (RFC 4959, 3)."""
+def _plain(response: bytes) -> Credentials:
+    """What an exchange of PLAIN amounts to; "=" is an empty response (RFC 4959, 3)."""
+    talk = exchange("PLAIN")
+    next(talk)
     try:
-        message = (
-            b"" if response == b"=" else binascii.a2b_base64(response, strict_mode=True)
-        )
-        authzid, user, password = message.split(b"\0")
-    except ValueError as error:
-        raise ImapSyntaxError(
-            "PLAIN wants base64 of: nothing, NUL, the address, NUL, the password."
-        ) from error
-    return authzid, user, password
+        talk.send(decoded(b"" if response == b"=" else response))
+    except StopIteration as stop:
+        credentials: Credentials = stop.value
+        return credentials
+    except BadResponse as error:
+        raise Bad(str(error)) from error
+    raise Bad("PLAIN is over after one response.")

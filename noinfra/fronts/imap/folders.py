@@ -7,7 +7,6 @@ RFC 9051, 6.3; RFC 5258 (LIST-EXTENDED), 5819 (LIST-STATUS), 6154 (SPECIAL-USE),
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 
 from noinfra.app.mailboxes import Mailbox
 from noinfra.errors import Invalid
@@ -23,7 +22,7 @@ from noinfra.mail.imap.commands import (
     Status,
 )
 from noinfra.mail.imap.listing import MAX_PATTERN, Pattern, parents
-from noinfra.mail.imap.names import DELIMITER, BadName, check_new_name
+from noinfra.mail.imap.names import DELIMITER
 from noinfra.mail.imap.render import mailbox, quoted
 
 _SEPARATOR = quoted(DELIMITER.encode("ascii"))
@@ -136,9 +135,7 @@ class Folders(Entering):
     async def on_CREATE(self, command: OneMailbox) -> Code:
         """RFC 9051, 6.3.4."""
         self._need_writing()
-        with _naming():
-            name = check_new_name(command.mailbox)
-        made = await self._server.mail.mailboxes.create(self._who, name)
+        made = await self._server.mail.mailboxes.create(self._who, command.mailbox)
         # RFC 8474, 4.2.
         return b"MAILBOXID (%b)" % made.mailbox_id.encode("ascii")
 
@@ -151,17 +148,13 @@ class Folders(Entering):
     async def on_RENAME(self, command: Rename) -> Code:
         """RFC 9051, 6.3.6."""
         self._need_writing()
-        with _naming():
-            new = check_new_name(command.new)
-        await self._server.mail.mailboxes.rename(self._who, command.old, new)
+        await self._server.mail.mailboxes.rename(self._who, command.old, command.new)
         return b""
 
     async def on_SUBSCRIBE(self, command: OneMailbox) -> Code:
         """RFC 9051, 6.3.7."""
         self._need_writing()
-        with _naming():
-            name = check_new_name(command.mailbox)
-        await self._server.mail.mailboxes.subscribe(self._who, name)
+        await self._server.mail.mailboxes.subscribe(self._who, command.mailbox)
         return b""
 
     async def on_UNSUBSCRIBE(self, command: OneMailbox) -> Code:
@@ -187,15 +180,6 @@ class Folders(Entering):
         self._say(untagged(b'QUOTAROOT %b ""' % name))
         self._say(untagged(b'QUOTA "" ()'))
         return b""
-
-
-@contextmanager
-def _naming() -> Iterator[None]:
-    """A name that cannot be is the client's error, but a well-formed one."""
-    try:
-        yield
-    except BadName as error:
-        raise Invalid(str(error)) from error
 
 
 def _matching(command: List) -> Callable[[str], bool]:

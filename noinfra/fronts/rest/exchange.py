@@ -17,7 +17,8 @@ from noinfra.fronts.rest.deadlines import Deadlines
 from noinfra.fronts.rest.download import Span, download_headers, send_octets
 from noinfra.fronts.rest.limits import Allowance
 
-_NO_CONTENT = 204
+# RFC 9110, 15.3.5 and 15.4.5: what is said of a body would be of another's.
+_BODILESS = (204, 304)
 
 
 @define(eq=False, kw_only=True)
@@ -113,7 +114,7 @@ class Exchange:
         request.setResponseCode(answer.status)
         put = request.responseHeaders.setRawHeaders
         put(b"X-Request-Id", (self.request_id.encode(),))
-        if answer.status != _NO_CONTENT:
+        if answer.status not in _BODILESS:
             put(b"Content-Type", (answer.content_type,))
             if length is not None:
                 put(b"Content-Length", (b"%d" % length,))
@@ -133,7 +134,7 @@ class Exchange:
 
 
 _EXPOSED = (
-    b"X-Request-Id, Retry-After, RateLimit-Limit, RateLimit-Remaining, "
+    b"ETag, X-Request-Id, Retry-After, RateLimit-Limit, RateLimit-Remaining, "
     b"RateLimit-Reset, Content-Disposition, Content-Range"
 )
 

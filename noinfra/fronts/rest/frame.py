@@ -171,7 +171,7 @@ class Frame(Resource):
                 (
                     b"Access-Control-Allow-Headers",
                     b"Authorization, Content-Type, Idempotency-Key, X-Api-Key, "
-                    b"Last-Event-ID",
+                    b"If-None-Match, Last-Event-ID",
                 ),
                 (b"Access-Control-Max-Age", CORS_MAX_AGE),
             )

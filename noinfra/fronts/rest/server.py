@@ -9,12 +9,13 @@ from twisted.internet.interfaces import IReactorTime
 from noinfra.app.application import App
 from noinfra.config import WebSettings
 from noinfra.fronts.catalogue import OPERATIONS
-from noinfra.fronts.rest.calls import Call
+from noinfra.fronts.rest.calls import Call, KeptCall
 from noinfra.fronts.rest.channel import ApiSite
 from noinfra.fronts.rest.dialect import Dialect
 from noinfra.fronts.rest.docs import STYLE, render_docs
 from noinfra.fronts.rest.frame import Frame
 from noinfra.fronts.rest.gate import Gate
+from noinfra.fronts.rest.kept import Kept
 from noinfra.fronts.rest.native import NATIVE
 from noinfra.fronts.rest.openapi import describe
 from noinfra.fronts.rest.pages import Page
@@ -42,8 +43,9 @@ def make_site(
         origins=settings.cors_origins,
     )
     gate = Gate(app.keys.authenticate, settings.rate, settings.burst, clock.seconds)
+    kept = Kept()
     for dialect in dialects:
-        mount(frame, gate, app, dialect)
+        mount(frame, gate, app, dialect, kept)
     readers = Readers(clock, gate, settings.readers)
     live = Live(app, gate, readers, Frames(), frame.deadlines)
     socket = Socket(live, clock, frozenset(settings.cors_origins))
@@ -65,11 +67,15 @@ def make_site(
     )
 
 
-def mount(frame: Frame, gate: Gate, app: App, dialect: Dialect) -> None:
+def mount(frame: Frame, gate: Gate, app: App, dialect: Dialect, kept: Kept) -> None:
     """Let the frame speak a dialect."""
     frame.speak(dialect.prefix, dialect.refuse)
     for route in dialect.routes:
-        call = Call(app, gate, route, OPERATIONS[route.operation])
+        operation = OPERATIONS[route.operation]
+        if operation.lasts is None:
+            call = Call(app, gate, route, operation)
+        else:
+            call = KeptCall(app, gate, route, operation, kept)
         frame.mount(route.method, route.path, call, dialect.refuse)
 
 

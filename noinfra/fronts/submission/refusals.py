@@ -45,6 +45,12 @@ class Cancelled(Refusal):
     slug, smtp = "cancelled", "501 5.7.0"
 
 
+class CannotTell(Refusal):
+    """Whether the credentials are good cannot be found out now."""
+
+    slug, smtp = "cannot_tell", "454 4.7.0"
+
+
 class TooManyLogins(Closing):
     """There were too many bad logins on this connection, or from its network."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from base64 import b64encode
 from typing import TYPE_CHECKING
 
-from noinfra.errors import Forbidden, Unauthenticated
+from noinfra.errors import Forbidden, TemporaryFailure, Unauthenticated
 from noinfra.fronts.sasl import (
     MECHANISMS,
     BadResponse,
@@ -29,6 +29,7 @@ from noinfra.fronts.smtp.session import SENDER_OK, Session
 from noinfra.fronts.submission.refusals import (
     BadExchange,
     Cancelled,
+    CannotTell,
     ExchangeTooLong,
     NotEncrypted,
     NotLoggedIn,
@@ -118,6 +119,8 @@ class Submission(Session):
             raise TooManyLogins("Too many bad logins from you; come again. Closing.")
         try:
             submitter = await self._submitting.log_in(account, credentials.secret)
+        except TemporaryFailure as failure:
+            raise CannotTell(failure.text) from failure
         except (Unauthenticated, Forbidden):
             self._attempts_left -= 1
             await self._pause(self._bad_logins.failed(network, account))

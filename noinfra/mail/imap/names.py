@@ -11,12 +11,9 @@ import re
 import unicodedata
 
 DELIMITER = "/"
-MAX_NAME = 500
-MAX_LEVELS = 20
 
 _SHIFTED = re.compile(rb"&([A-Za-z0-9+,]*)-")
 _UNPRINTABLE = re.compile(r"[^\x20-\x25\x27-\x7e]+")
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class BadName(ValueError):
@@ -88,22 +85,3 @@ def _shift(found: re.Match[str]) -> str:
             digits = binascii.b2a_base64(units, newline=False).rstrip(b"=")
             pieces.append(f"&{digits.decode('ascii').replace('/', ',')}-")
     return "".join(pieces)
-
-
-def check_new_name(name: str) -> str:
-    """A name that a mailbox may be given; a delimiter at its end is taken off.
-
-    :raises BadName: it may not, and why.
-    """
-    # RFC 9051, 6.3.4: the delimiter says that names are to come below this one.
-    name = name.removesuffix(DELIMITER)
-    levels = name.split(DELIMITER)
-    if not all(levels):
-        raise BadName('A mailbox name has no empty level: one "/" between two.')
-    if len(name) > MAX_NAME or len(levels) > MAX_LEVELS:
-        raise BadName(
-            f"A mailbox name has at most {MAX_NAME} characters in {MAX_LEVELS} levels."
-        )
-    if _CONTROL.search(name) or any(wildcard in name for wildcard in "*%"):
-        raise BadName("A mailbox name has no control characters, no * and no %.")
-    return name

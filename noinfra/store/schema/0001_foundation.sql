@@ -238,7 +238,7 @@ create unique index message_receipt on message (inbox_id, receipt)
     where receipt is not null;
 
 -- The log that every live front reads. A reader's cursor is (txid, seq), and it takes only
--- rows below pg_snapshot_xmin(): a slower transaction may commit a smaller seq later, but
+-- rows below event_horizon(): a slower transaction may commit a smaller seq later, but
 -- never a txid below one that is already visible to all.
 create table event (
     seq bigint generated always as identity primary key,
@@ -256,6 +256,22 @@ create table event (
 create index event_order on event (txid, seq);
 create index event_by_customer on event (customer_id, txid, seq);
 create index event_by_inbox on event (inbox_id, txid, seq);
+
+-- The oldest transaction that can still write an event that the snapshot does not see. That
+-- is the snapshot's xmin, or later: transactions of other databases on the server, which may
+-- take hours, do not count. Those that we may not look at do (see pg_read_all_stats).
+create function event_horizon(seen pg_snapshot) returns xid8
+language sql stable security definer set search_path = pg_catalog, pg_temp
+return coalesce(
+    (
+        select min(running) from pg_snapshot_xip(seen) as running
+        where not exists (
+            select 1 from pg_stat_activity
+            where backend_xid = running::xid and datname <> current_database()
+        )
+    ),
+    pg_snapshot_xmax(seen)
+);
 
 create table key (
     key_id text collate "C" primary key,
