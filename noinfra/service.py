@@ -53,8 +53,8 @@ from noinfra.app.settling import Schedule, Settler
 from noinfra.app.signing import Signing
 from noinfra.app.tenants import Tenants
 from noinfra.app.threads import Threads
-from noinfra.app.versions import Versions
 from noinfra.app.upkeep import Upkeep
+from noinfra.app.versions import Versions
 from noinfra.config import Config, OutboundSettings
 from noinfra.errors import ConfigurationError, TemporaryFailure
 from noinfra.fronts.rest.server import make_site

@@ -6,7 +6,6 @@ import email
 import email.policy
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from random import Random
 from typing import Any
 
 from attrs import evolve
@@ -16,6 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
+from noinfra.app import settling
 from noinfra.app.deliver import Deliver
 from noinfra.app.localdelivery import LocalDelivery
 from noinfra.app.notify import Notifier
@@ -23,6 +23,7 @@ from noinfra.app.requests import SendMessage, UpdateInbox
 from noinfra.app.settling import Schedule, Settler
 from noinfra.boundaries import Envelope, Outcome, Relay
 from noinfra.errors import TemporaryFailure
+from noinfra.store.queue import Queue
 from tests.app.world import DOMAIN, ROOT, AppTest, header_of, started, until
 from tests.fakes.relay import MemoryRelay
 from tests.postgres import reactor
@@ -278,24 +279,20 @@ class CarryTests(DeliverTest):
     async def test_many(self) -> None:
         """More than is held at once goes out all the same, each once."""
         destinations = [f"d{n}.example" for n in range(3)]
-        random = Random(1)
         message_id = await self.send("first@d0.example")
         await self.rows(
             """
             insert into delivery (delivery_id, customer_id, inbox_id, message_id,
                 mail_from, rcpt_to, destination, due_at, expires_at)
             select delivery_id || n, customer_id, inbox_id, message_id, mail_from,
-                n || '@' || %(names)s::text[][1 + n %% 3], (%(names)s::text[])[1 + n %% 3],
-                now(), expires_at
-            from delivery, generate_series(1, 700) as n
+                n || '@' || name, name, now(), expires_at
+            from delivery, generate_series(1, 700) as n,
+                lateral (select (%(names)s::text[])[1 + n %% 3] as name) as to_
             where message_id = %(message_id)s returning 1
-            """.replace(
-                "%(names)s::text[][1 + n %% 3]", "(%(names)s::text[])[1 + n %% 3]"
-            ),
+            """,
             names=destinations,
             message_id=message_id,
         )
-        del random
         await self.run_once()
         sent = [r.address for one in self.relay.sent for r in one.envelope.rcpt_to]
         self.assertEqual(len(sent), 701)
@@ -407,8 +404,6 @@ class LocalTests(DeliverTest):
         await self.send(self.other.address)
         worker = self.worker()
         claim = await self.rows("select delivery_id from delivery")
-        from noinfra.store.queue import Queue
-
         (claimed,) = await Queue(self.database.single(None)).claim(
             "dead", seconds=0, held={}, each=9, limit=9
         )
@@ -580,7 +575,6 @@ class HolderTests(DeliverTest):
             return original(customer_id)
 
         self.patch(type(self.database), "single", lambda _, who: single(who))
-        await worker.start() if False else None
         worker._running = True
         worker.wake()
         await until(lambda: worker._claiming is None)
@@ -618,7 +612,7 @@ class ReportTests(DeliverTest):
         return [
             email.message_from_bytes(
                 await self.octets(one.message_id), policy=email.policy.default
-            )  # type: ignore[misc]
+            )
             for one in await self.listed(self.agent, direction="inbound")
         ]
 
@@ -701,8 +695,6 @@ class SettlerTests(DeliverTest):
 
     async def test_insists(self) -> None:
         """What the database refuses for the moment is written in the end."""
-        from noinfra.app import settling
-
         original, failures = settling.settle, [TemporaryFailure("no")] * 3
 
         async def settle(*arguments: Any) -> int:

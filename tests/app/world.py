@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import count
 from typing import Any
 
@@ -35,7 +36,9 @@ from noinfra.app.send import Send
 from noinfra.app.signing import Signing
 from noinfra.app.tenants import Tenants
 from noinfra.app.threads import Threads
+from noinfra.mail.dkim import dns_record, generate_ed25519, generate_rsa
 from noinfra.model import Client, Forward, Inbox, Message, Receipt, Transaction
+from noinfra.store.keys import DkimKey, DkimKeys
 from noinfra.store.listener import Listener
 from tests.postgres import DatabaseTest, reactor
 
@@ -47,7 +50,23 @@ ROOT = Access(
     inbox_id=None,
     permissions=PERMISSIONS,
 )
+SEAL = Seal(b"k" * 32)
 _numbers = count(1)
+
+
+@cache
+def _dkim_keys() -> list[DkimKey]:
+    """Made once: an RSA key takes a while."""
+    return [
+        DkimKey(
+            domain=DOMAIN,
+            selector=key.selector,
+            algorithm=key.algorithm,
+            sealed=SEAL.close(key.private_pem.encode(), "DKIM key"),
+            record=dns_record(key),
+        )
+        for key in (generate_rsa(f"r{SEAL.name}"), generate_ed25519(f"e{SEAL.name}"))
+    ]
 
 
 class AppTest(DatabaseTest):
@@ -72,7 +91,9 @@ class AppTest(DatabaseTest):
         self.threads = Threads(self.database, homes)
         self.log = EventLog(self.database, homes, reactor())
         self.addCleanup(self.log.stop)
-        self.signing = Signing(self.database, Seal(b"k" * 32))
+        self.signing = Signing(self.database, SEAL)
+        for key in _dkim_keys():
+            await DkimKeys(self.database.single(None)).add(key)
         self.sending = Send(
             database=self.database,
             homes=homes,

@@ -356,7 +356,6 @@ def answers() -> dict[str, Any]:
         "threads.get": Conversation(thread=THREAD, messages=[LETTER]),
         "threads.update": THREAD,
         "threads.delete": None,
-        "versions.of": None,
         "events.list": listing(event(1)),
         "keys.create": NewKey(key=KEY, secret="nim_live_new"),
         "keys.list": listing(KEY),
@@ -364,6 +363,16 @@ def answers() -> dict[str, Any]:
         "keys.revoke": None,
         "health.check": Healthy(status="ok", database="ok", version="1"),
     }
+
+
+@define
+class FakeVersions:
+    """The version that a test has set; with None, nothing is kept."""
+
+    current: str | None = None
+
+    async def of(self, access: Access, request: Any) -> str | None:
+        return self.current
 
 
 class FakeApp:
@@ -374,6 +383,7 @@ class FakeApp:
         self.asked: list[tuple[str, Access | None, Any]] = []
         self.keys = FakeKeys(self.answers, self.asked, "keys")
         self.events = FakeEvents(self.answers, self.asked, "events")
+        self.versions = FakeVersions()
 
     def __getattr__(self, group: str) -> UseCases:
         return UseCases(self.answers, self.asked, group)

@@ -14,7 +14,7 @@ from noinfra.fronts.rest.decode import Decoder
 from noinfra.fronts.rest.dialect import Route
 from noinfra.fronts.rest.exchange import Exchange
 from noinfra.fronts.rest.gate import Gate
-from noinfra.fronts.rest.kept import Kept, Known, entity_tag, is_named
+from noinfra.fronts.rest.kept import Kept, Known, is_named
 
 #: Who asks what needs no key: somebody without any permission, of no customer.
 NOBODY = Access(
@@ -81,7 +81,6 @@ class KeptCall(Call):
         assert operation.lasts is not None, "nothing is known of how long it lasts"
         self._lasts = operation.lasts
         self._version = app.versions.of
-        self._release = app.health.version
         self._kept = kept
 
     async def respond(self, exchange: Exchange) -> Answer:
@@ -101,7 +100,7 @@ class KeptCall(Call):
             if is_named(known.tag, condition):
                 return _unchanged(known.tag)
             return known.answer
-        tag = entity_tag(self._release, version, uri)
+        tag = self._kept.tag(version, uri)
         if is_named(tag, condition):
             return _unchanged(tag)
         result = await self._use_case(access, request)

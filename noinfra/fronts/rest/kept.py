@@ -39,7 +39,12 @@ class Kept:
     version still holds.
     """
 
-    def __init__(self, most: int = MOST, largest: int = LARGEST) -> None:
+    def __init__(self, release: str, most: int = MOST, largest: int = LARGEST) -> None:
+        """Nothing is kept yet.
+
+        :param release: of the program: another may spell the same otherwise.
+        """
+        self._release = release.encode()
         self._most = most
         self._largest = largest
         self._known: OrderedDict[bytes, Known] = OrderedDict()
@@ -68,6 +73,17 @@ class Kept:
             oldest, gone = self._known.popitem(last=False)
             self._drop(gone, oldest)
 
+    def tag(self, version: str, uri: bytes) -> bytes:
+        """The name of an answer (RFC 9110, 8.8.3).
+
+        It is weak, as it is made of what the answer is made from.
+        """
+        digest = blake2b(digest_size=15)
+        for part in (self._release, version.encode(), uri):
+            digest.update(b"%d:" % len(part))
+            digest.update(part)
+        return b'W/"' + urlsafe_b64encode(digest.digest()) + b'"'
+
     def _drop(self, known: Known | None, uri: bytes) -> None:
         if known is not None:
             self._octets -= _size(uri, known)
@@ -75,20 +91,6 @@ class Kept:
 
 def _size(uri: bytes, known: Known) -> int:
     return len(known.answer.body) + 2 * len(uri) + _EACH
-
-
-def entity_tag(release: str, version: str, uri: bytes) -> bytes:
-    """The name of an answer, for If-None-Match (RFC 9110, 8.8.3).
-
-    It is weak, as it is made of what the answer is made from.
-
-    :param release: of the program, as another may spell the same differently.
-    """
-    digest = blake2b(digest_size=15)
-    for part in (release.encode(), version.encode(), uri):
-        digest.update(b"%d:" % len(part))
-        digest.update(part)
-    return b'W/"' + urlsafe_b64encode(digest.digest()) + b'"'
 
 
 def is_named(tag: bytes, condition: str | None) -> bool:
@@ -99,6 +101,4 @@ def is_named(tag: bytes, condition: str | None) -> bool:
     if condition is None:
         return False
     wanted = tag.decode().removeprefix("W/")
-    return any(
-        one.strip().removeprefix("W/") == wanted for one in condition.split(",")
-    )
+    return any(one.strip().removeprefix("W/") == wanted for one in condition.split(","))

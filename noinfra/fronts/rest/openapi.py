@@ -78,7 +78,7 @@ def describe(dialect: Dialect, base_url: str) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "NoInfra Mail",
-            "version": _version(),
+            "version": release(),
             "description": _INTRODUCTION,
         },
         "servers": [{"url": base_url}],
@@ -106,7 +106,7 @@ def _operation(route: Route, operation: Operation) -> Schema:
         "tags": [operation.name.partition(".")[0]],
         "summary": operation.summary,
         "description": (wire.__doc__ or "").strip(),
-        "parameters": _parameters(decode, wire, route),
+        "parameters": _parameters(decode, wire, operation),
         "responses": _responses(route, operation, decode),
     }
     if operation.permission is None:
@@ -127,11 +127,20 @@ def _operation(route: Route, operation: Operation) -> Schema:
 
 
 def _parameters(
-    decode: Decoder, wire: type[msgspec.Struct], route: Route
+    decode: Decoder, wire: type[msgspec.Struct], operation: Operation
 ) -> list[Schema]:
     kinds = _properties(wire)
     found = [_parameter("path", name, kinds[name]) for name in decode.path]
     found += [_parameter("query", name, kinds[name]) for name in decode.query]
+    if operation.lasts is not None:
+        found.append(
+            {
+                "in": "header",
+                "name": "If-None-Match",
+                "description": "The ETag of an answer that you have.",
+                "schema": {"type": "string"},
+            }
+        )
     if decode.body is not None and "idempotencyKey" in kinds:
         found.append(
             {
@@ -164,6 +173,8 @@ def _responses(route: Route, operation: Operation, decode: Decoder) -> Schema:
         str(status): _success(status, route.form.schema)
         for status in route.form.statuses
     }
+    if operation.lasts is not None:
+        described["304"] = _success(304, None)
     for status in sorted(statuses):
         described[str(status)] = {"$ref": f"#/components/responses/Error{status}"}
     return described
@@ -176,6 +187,7 @@ def _success(status: int, schema: Any) -> Schema:
         202: "Filed, and on its way.",
         204: "Done.",
         206: "The range.",
+        304: "What the tag names is still so.",
     }[status]
     if schema is None:
         return {"description": said}
@@ -287,7 +299,8 @@ def _unsuffixed(document: dict[str, Any]) -> dict[str, Any]:
     return renamed
 
 
-def _version() -> str:
+def release() -> str:
+    """The version of the program."""
     try:
         return version("noinfra")
     except PackageNotFoundError:

@@ -17,7 +17,7 @@ from noinfra.fronts.rest.frame import Frame
 from noinfra.fronts.rest.gate import Gate
 from noinfra.fronts.rest.kept import Kept
 from noinfra.fronts.rest.native import NATIVE
-from noinfra.fronts.rest.openapi import describe
+from noinfra.fronts.rest.openapi import describe, release
 from noinfra.fronts.rest.pages import Page
 from noinfra.fronts.sse import Stream
 from noinfra.fronts.stream import Frames, Live, Readers
@@ -43,7 +43,7 @@ def make_site(
         origins=settings.cors_origins,
     )
     gate = Gate(app.keys.authenticate, settings.rate, settings.burst, clock.seconds)
-    kept = Kept()
+    kept = Kept(release())
     for dialect in dialects:
         mount(frame, gate, app, dialect, kept)
     readers = Readers(clock, gate, settings.readers)
