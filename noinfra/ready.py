@@ -31,8 +31,8 @@ PATIENCE = 1.0
 class Ready:
     """A daemon that serves.
 
-    ``ports`` and ``addresses`` (``host:port``) are by listener: ``smtp`` and ``web``,
-    as far as this process has them.
+    ``ports`` and ``addresses`` (``host:port``) are by listener, as far as this process
+    has them: ``smtp``, ``submission`` (STARTTLS), ``submissions`` (TLS) and ``web``.
     """
 
     base_url: str

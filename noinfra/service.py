@@ -43,24 +43,29 @@ from noinfra.app.inboxes import Inboxes
 from noinfra.app.keys import Keys
 from noinfra.app.letters import Letters
 from noinfra.app.localdelivery import LocalDelivery
+from noinfra.app.mailbox_access import Logins
 from noinfra.app.messages import Messages
 from noinfra.app.notify import Notifier
+from noinfra.app.passwords import Passwords
 from noinfra.app.receive import Receive
 from noinfra.app.release import Release
 from noinfra.app.seal import open_seal
 from noinfra.app.send import Send
 from noinfra.app.settling import Schedule, Settler
 from noinfra.app.signing import Signing
+from noinfra.app.submit import Submit
 from noinfra.app.tenants import Tenants
 from noinfra.app.threads import Threads
 from noinfra.app.upkeep import Upkeep
 from noinfra.app.versions import Versions
 from noinfra.config import Config, OutboundSettings
 from noinfra.errors import ConfigurationError, TemporaryFailure
+from noinfra.fronts.logins import BadLogins
 from noinfra.fronts.rest.server import make_site
 from noinfra.fronts.smtp.factory import EdgeFactory
 from noinfra.fronts.smtp.spool import Storage
 from noinfra.fronts.smtp.tls import Pair, ServerTls, self_signed
+from noinfra.fronts.submission.factory import SubmissionFactory
 from noinfra.net.dns import DnsResolver
 from noinfra.net.dns_servers import Server
 from noinfra.net.reactor import NetReactor
@@ -88,6 +93,7 @@ class _Parts:
     app: App
     directory: Directory
     receive: Receive
+    submit: Submit
     bootstrap: Bootstrap
     database: Database
 
@@ -257,6 +263,12 @@ class Daemon(MultiService):
                 hostname=config.hostname,
                 hops=config.edge.hops,
             ),
+            submit=Submit(
+                logins=Logins(database, app.keys, homes, Passwords(database)),
+                directory=directory,
+                release=release,
+                hostname=config.hostname,
+            ),
             bootstrap=Bootstrap(database, inboxes, app.keys),
             database=database,
         )
@@ -353,18 +365,30 @@ class Daemon(MultiService):
 
     def _open_fronts(self, parts: _Parts) -> dict[str, IListeningPort]:
         config, ports = self._config, {}
+        if {"edge", "submission"}.intersection(config.roles):
+            tls, storage = self._tls(), self._storage()
         if "edge" in config.roles:
-            factory = self._edge(parts)
+            factory = self._edge(parts, tls, storage)
             self._running.push_async_callback(factory.stop, _GRACE)
             edge = config.edge
             ports["smtp"] = self._listen("edge", edge.interface, edge.port, factory)
+        if "submission" in config.roles:
+            server = self._submission(parts, tls, storage)
+            self._running.push_async_callback(server.stop, _GRACE)
+            own = config.submission
+            ports["submission"] = self._listen(
+                "submission", own.interface, own.port, server
+            )
+            ports["submissions"] = self._listen(
+                "submission", own.interface, own.tls_port, server.in_tls, "tls_port"
+            )
         if "web" in config.roles:
             site = make_site(parts.app, config.web, self._reactor)
             web = config.web
             ports["web"] = self._listen("web", web.interface, web.port, site)
         return ports
 
-    def _edge(self, parts: _Parts) -> EdgeFactory:
+    def _tls(self) -> ServerTls:
         config, state = self._config, self._config.state_path
         if config.tls.certificate and config.tls.key:
             pair = Pair(
@@ -372,24 +396,48 @@ class Daemon(MultiService):
             )
         else:
             pair = self_signed(config.hostname, state / "tls")
-        spool = state / "spool"
+        return ServerTls(pair)
+
+    def _storage(self) -> Storage:
+        spool = self._config.state_path / "spool"
         spool.mkdir(exist_ok=True)
+        return Storage(
+            in_thread=partial(
+                deferToThreadPool, self._reactor, self._reactor.getThreadPool()
+            ),
+            directory=spool,
+        )
+
+    def _edge(self, parts: _Parts, tls: ServerTls, storage: Storage) -> EdgeFactory:
         return EdgeFactory(
             receiving=parts.receive,
-            settings=config.edge,
-            hostname=config.hostname,
-            storage=Storage(
-                in_thread=partial(
-                    deferToThreadPool, self._reactor, self._reactor.getThreadPool()
-                ),
-                directory=spool,
-            ),
+            settings=self._config.edge,
+            hostname=self._config.hostname,
+            storage=storage,
             clock=self._reactor,
-            tls=ServerTls(pair),
+            tls=tls,
+        )
+
+    def _submission(
+        self, parts: _Parts, tls: ServerTls, storage: Storage
+    ) -> SubmissionFactory:
+        return SubmissionFactory(
+            submitting=parts.submit,
+            bad_logins=BadLogins(self._reactor.seconds),
+            settings=self._config.submission,
+            hostname=self._config.hostname,
+            storage=storage,
+            clock=self._reactor,
+            tls=tls,
         )
 
     def _listen(
-        self, section: str, interface: str, port: int, factory: IProtocolFactory
+        self,
+        section: str,
+        interface: str,
+        port: int,
+        factory: IProtocolFactory,
+        setting: str = "port",
     ) -> IListeningPort:
         try:
             listening = self._reactor.listenTCP(
@@ -397,8 +445,8 @@ class Daemon(MultiService):
             )
         except CannotListenError as error:
             raise ConfigurationError(
-                f"setting {section}.port: {interface}:{port} cannot be listened on "
-                f"({error.socketError}); free it, or choose another, or 0 for any."
+                f"setting {section}.{setting}: {interface}:{port} cannot be listened "
+                f"on ({error.socketError}); free it, or choose another, or 0 for any."
             ) from error
 
         async def stop() -> None:
@@ -413,7 +461,12 @@ class Daemon(MultiService):
             name: cast(IPv4Address | IPv6Address, port.getHost()).port
             for name, port in listening.items()
         }
-        interfaces = {"smtp": config.edge.interface, "web": config.web.interface}
+        interfaces = {
+            "smtp": config.edge.interface,
+            "submission": config.submission.interface,
+            "submissions": config.submission.interface,
+            "web": config.web.interface,
+        }
         addresses = {
             name: f"{_reachable(interfaces[name])}:{port}"
             for name, port in ports.items()

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -44,12 +45,9 @@ class Shared(Generic[K, V]):
 
     async def _answer_all(self, question: K, waiting: list[Deferred[V]]) -> None:
         try:
-            answer = await self._ask(question)
-        except Exception as error:
-            for one in waiting:
-                one.errback(error)
-        else:
-            for one in waiting:
-                one.callback(answer)
-        finally:
-            self._ask_again(question)
+            answer: V | Failure = await self._ask(question)
+        except Exception:
+            answer = Failure()
+        self._ask_again(question)
+        for one in waiting:
+            one.callback(answer)

@@ -82,6 +82,9 @@ def announcement(ready: Ready) -> str:
     lines = ["noinfra is up; Ctrl-C stops it."]
     if "smtp" in ready.addresses:
         lines.append(f"  SMTP         {ready.addresses['smtp']}")
+    if "submission" in ready.addresses:
+        lines.append(f"  submission   {ready.addresses['submission']} (STARTTLS)")
+        lines.append(f"               {ready.addresses['submissions']} (TLS)")
     if "web" in ready.addresses:
         lines.append(f"  HTTP         {ready.base_url}")
     lines.append(f"  mail domain  {ready.domain}")

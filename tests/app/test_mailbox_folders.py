@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from noinfra.app import mailboxes as module
 from noinfra.app.requests import DeleteMessage, UpdateMessage
 from noinfra.errors import Conflict, Forbidden, Invalid, NotFound
+from noinfra.store.mailboxes import Folders
 from tests.app.mailbox import MailboxTest
 from tests.app.world import mail, until
 
@@ -243,7 +245,7 @@ class ChangesTests(MailboxTest):
 
     async def test_pages(self) -> None:
         """Many changes come in several answers, and none is missed."""
-        self.patch(__import__("noinfra.app.mailboxes").app.mailboxes, "_CHANGES", 2)
+        self.patch(module, "_CHANGES", 2)
         for _ in range(5):
             await self.receive(mail())
         await self.store([1, 2, 3], "add", "\\Deleted")
@@ -271,15 +273,11 @@ class ChangesTests(MailboxTest):
             "update expunged set expunged_at = now() - interval '2 months' returning 1"
         )
         async with self.database.system() as tx:
-            from noinfra.store.mailboxes import Folders
-
             self.assertEqual(await Folders(tx).forget(), 1)
         changes = await self.mailboxes.changes(self.who, folder_id, since)
         self.assertFalse(changes.complete)
         self.assertTrue(
-            (
-                await self.mailboxes.changes(self.who, folder_id, changes.modseq)
-            ).complete
+            (await self.mailboxes.changes(self.who, folder_id, changes.modseq)).complete
         )
 
     async def test_gone(self) -> None:
@@ -308,29 +306,3 @@ class ChangesTests(MailboxTest):
         self.assertEqual(set(calls), {"also"})
         also()
         theirs()
-
-    async def test_shared(self) -> None:
-        """Many who ask the same at once ask twice at most, and see what went before."""
-        from twisted.internet.defer import Deferred, gatherResults
-
-        await self.receive(mail())
-        folder_id = await self.folder_id()
-        asked = 0
-        shared = self.mailboxes._shared
-        ask = shared._ask
-
-        async def counting(question: tuple[str, str, int, int]) -> object:
-            nonlocal asked
-            asked += 1
-            return await ask(question)
-
-        shared._ask = counting
-        answers = await gatherResults(
-            [
-                Deferred.fromCoroutine(self.mailboxes.changes(self.who, folder_id, 0))
-                for _ in range(200)
-            ]
-        )
-        self.assertEqual(asked, 2)
-        self.assertEqual({len(one.changed) for one in answers}, {1})
-        self.assertEqual(shared._waiting, {})

@@ -179,7 +179,12 @@ async def start_daemon(
     if state is None:
         state = new_state(test)
     file = state / "noinfra.toml"
-    file.write_text(toml(merged({"edge": {"port": 0}, "web": {"port": 0}}, settings)))
+    free = {
+        "edge": {"port": 0},
+        "submission": {"port": 0, "tls_port": 0},
+        "web": {"port": 0},
+    }
+    file.write_text(toml(merged(free, settings)))
     process = spawn((*command, "--config", file, "--state", state))
 
     async def stop() -> None:
