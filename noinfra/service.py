@@ -227,7 +227,8 @@ class Daemon(MultiService):
         homes = Homes(directory)
         letters = Letters(database)
         filer = Filer(database)
-        inboxes = Inboxes(database, directory, homes, config.domain)
+        passwords = Passwords(database)
+        inboxes = Inboxes(database, directory, homes, config.domain, passwords)
         secret = Path(config.secret) if config.secret else None
         release = Release(
             filer=filer,
@@ -264,7 +265,7 @@ class Daemon(MultiService):
                 hops=config.edge.hops,
             ),
             submit=Submit(
-                logins=Logins(database, app.keys, homes, Passwords(database)),
+                logins=Logins(database, app.keys, homes, passwords),
                 directory=directory,
                 release=release,
                 hostname=config.hostname,

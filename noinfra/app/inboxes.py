@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import secrets
 
-from attrs import frozen
+from attrs import evolve, field, frozen
 
 from noinfra.app.access import Access
 from noinfra.app.directory import ROLE_NAMES, Directory
 from noinfra.app.homes import Homes
 from noinfra.app.ids import new_id
 from noinfra.app.listing import Listing, cursor_key, listing
+from noinfra.app.passwords import Passwords
 from noinfra.app.requests import CreateInbox, InboxById, ListInboxes, UpdateInbox
 from noinfra.app.tenants import customer_of, given
 from noinfra.errors import Conflict, Invalid, NotFound
@@ -50,6 +51,17 @@ class Created:
 
     inbox: Inbox
     created: bool
+    # For mail clients, where it was asked for; shown this once.
+    password: str | None = field(default=None, repr=False)
+
+
+@frozen(kw_only=True)
+class InboxPassword:
+    """What a mail client logs in with: the address, and the password, shown once."""
+
+    inbox_id: str
+    address: str
+    password: str = field(repr=False)
 
 
 @frozen
@@ -60,6 +72,7 @@ class Inboxes:
     directory: Directory
     homes: Homes
     domain: str
+    passwords: Passwords
 
     async def create(self, access: Access, request: CreateInbox) -> Created:
         """Make an inbox; its address takes mail at once.
@@ -68,6 +81,14 @@ class Inboxes:
         """
         if access.inbox_id is not None:
             access.require_wide()
+        created = await self._created(access, request)
+        if not (request.password and created.created):
+            return created
+        by_id = InboxById(inbox_id=created.inbox.inbox_id)
+        made = await self.rotate_password(access, by_id)
+        return evolve(created, password=made.password)
+
+    async def _created(self, access: Access, request: CreateInbox) -> Created:
         customer_id = await self._customer(access, request)
         address = self._address(request)
         try:
@@ -225,6 +246,20 @@ class Inboxes:
                 data={"inbox": {"id": inbox.inbox_id, "address": inbox.address}},
             )
         self._forget(inbox)
+
+    async def rotate_password(
+        self, access: Access, request: InboxById
+    ) -> InboxPassword:
+        """Make the inbox a password for mail clients; the one before ends."""
+        home = await self.homes.of(access, request.inbox_id)
+        made = await self.passwords.rotate(home)
+        return InboxPassword(
+            inbox_id=home.inbox_id, address=home.address, password=made.secret
+        )
+
+    async def remove_password(self, access: Access, request: InboxById) -> None:
+        """End the inbox's password; mail clients then need a key."""
+        await self.passwords.remove(await self.homes.of(access, request.inbox_id))
 
     def _forget(self, inbox: Inbox) -> None:
         self.directory.forget(inbox.inbox_id)

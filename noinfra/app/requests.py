@@ -148,6 +148,8 @@ class CreateInbox(Request, kw_only=True, frozen=True):
     display_name: Annotated[str, Meta(max_length=200)] | None = None
     client_id: ClientId | None = None
     metadata: Metadata = {}
+    # Make a password for mail clients, too; it is shown in the answer, once.
+    password: bool = False
 
 
 class ListInboxes(Page, kw_only=True, frozen=True):

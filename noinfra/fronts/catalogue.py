@@ -234,6 +234,20 @@ CATALOGUE: tuple[Operation, ...] = (
         "Delete an inbox with its mail",
     ),
     _op(
+        "inboxes.rotatePassword",
+        "inboxes:update",
+        InboxById,
+        lambda app: app.inboxes.rotate_password,
+        "Make an inbox a password for mail clients; the one before ends",
+    ),
+    _op(
+        "inboxes.removePassword",
+        "inboxes:update",
+        InboxById,
+        lambda app: app.inboxes.remove_password,
+        "End an inbox's password",
+    ),
+    _op(
         "messages.send",
         "messages:send",
         SendMessage,

@@ -21,9 +21,11 @@ from noinfra.fronts.rest.mail_views import (
 )
 from noinfra.fronts.rest.views import (
     AgentView,
+    CreatedInboxView,
     CustomerView,
     DeploymentView,
     HealthView,
+    InboxPasswordView,
     InboxView,
     KeyView,
     NewAgentView,
@@ -86,6 +88,7 @@ def _aliased(route: Route) -> Route:
 _CUSTOMERS = "/v1/customers"
 _AGENTS = "/v1/agents"
 _INBOXES = "/v1/inboxes"
+_PASSWORD = "/v1/inboxes/{inboxId}/password"
 _KEYS = "/v1/api-keys"
 _MESSAGES = "/v1/inboxes/{inboxId}/messages"
 _MESSAGE = "/v1/inboxes/{inboxId}/messages/{messageId}"
@@ -118,8 +121,10 @@ ROUTES: tuple[Route, ...] = (
         "inboxes",
         "inboxId",
         InboxView,
-        Route("POST", _INBOXES, "inboxes.create", Made(InboxView, attrgetter("inbox"))),
+        Route("POST", _INBOXES, "inboxes.create", Made(CreatedInboxView)),
     ),
+    Route("POST", _PASSWORD, "inboxes.rotatePassword", One(InboxPasswordView, 201)),
+    Route("DELETE", _PASSWORD, "inboxes.removePassword", Empty()),
     Route("GET", _MESSAGES, "messages.list", Page(MessageView)),
     Route("POST", _MESSAGES, "messages.send", _SENT),
     Route("POST", f"{_MESSAGES}/send", "messages.send", _SENT, alias=True),

@@ -10,10 +10,11 @@ from __future__ import annotations
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta, Raw
+from msgspec import UNSET, Meta, Raw, UnsetType
 
 from noinfra.app.agents import NewAgent
 from noinfra.app.health import Healthy
+from noinfra.app.inboxes import Created, InboxPassword
 from noinfra.app.keys import NewKey
 from noinfra.fronts.rest.times import Time, Whenever, spell_time, spell_whenever
 from noinfra.model import Agent, Customer, Deployment, Inbox, Key
@@ -112,6 +113,33 @@ class InboxView(View, kw_only=True):
             created_at=spell_time(inbox.created_at),
             updated_at=spell_time(inbox.updated_at),
         )
+
+
+class CreatedInboxView(InboxView, kw_only=True):
+    """An inbox, and the password that was asked for with it, which is shown once."""
+
+    password: str | UnsetType = UNSET
+
+    @classmethod
+    def of(cls, created: Created) -> CreatedInboxView:  # type: ignore[override]
+        """Both, spelled."""
+        return cls(
+            **msgspec.structs.asdict(InboxView.of(created.inbox)),
+            password=UNSET if created.password is None else created.password,
+        )
+
+
+class InboxPasswordView(View, kw_only=True):
+    """What a mail client logs in with; shown once."""
+
+    inbox_id: str
+    address: str
+    password: str
+
+    @classmethod
+    def of(cls, made: InboxPassword) -> InboxPasswordView:
+        """The login, spelled."""
+        return cls(inbox_id=made.inbox_id, address=made.address, password=made.password)
 
 
 class AgentView(View, kw_only=True):
