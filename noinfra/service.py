@@ -244,7 +244,7 @@ class Daemon(MultiService):
             inboxes=inboxes,
             messages=Messages(database, homes, letters),
             threads=Threads(database, homes),
-            versions=Versions(database, homes),
+            versions=Versions(database, homes, self._reactor),
             sending=Send(
                 database=database,
                 homes=homes,

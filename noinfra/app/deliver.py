@@ -39,6 +39,8 @@ _AT_ONCE = 4 * 1024 * 1024
 # The longest sleep, and the shortest.
 _LONGEST = 60.0
 _SHORTEST = 0.25
+# When there is no room, in case what we hold takes long and leaves some.
+_FULL = 1.0
 
 
 @frozen
@@ -137,7 +139,7 @@ class Deliver:
         """Claim what is due, as far as there is room; how long to sleep after."""
         room = _MOST - len(self._held)
         if room <= 0:
-            return _LONGEST
+            return _FULL
         busy = Counter(one.destination for one in self._held.values())
         queue = Queue(self.database.single(None))
         claimed = await queue.claim(
@@ -233,10 +235,12 @@ class Deliver:
     def _release(self, parcel: _Parcel) -> None:
         destination = parcel.first.destination
         busy = sum(one.destination == destination for one in self._held.values())
-        was_full = len(self._held) >= _MOST or busy >= _MOST_EACH
+        before = len(self._held)
         for one in parcel.claimed:
             self._held.pop(one.delivery_id, None)
-        if was_full:
+        gone = before - len(self._held)
+        # Many at a time: a claim for each that ends would be a walk for each.
+        if _falls(before, gone, _MOST) or _falls(busy, gone, _MOST_EACH):
             self.wake()
         if not self._held and self._idle is not None:
             idle, self._idle = self._idle, None
@@ -269,6 +273,12 @@ def _parcels(claimed: Iterable[Claimed]) -> list[_Parcel]:
         key = one.destination, one.message_id, one.mail_from
         gathered.setdefault(key, []).append(one)
     return [_Parcel(tuple(some)) for some in gathered.values()]
+
+
+def _falls(before: int, gone: int, most: int) -> bool:
+    """Whether it falls to three quarters of the most: time to fetch more."""
+    enough = most * 3 // 4
+    return before - gone <= enough < before
 
 
 def _broken(claimed: Claimed, started: datetime, finished: datetime) -> Outcome:

@@ -183,14 +183,14 @@ class Keys:
         """Customer, deployment and inbox of a new key: never wider than the maker's."""
         customer_id = access.filter_customer(request.customer_id)
         deployment_id = request.deployment_id or access.deployment_id
-        inbox_id = access.inbox_id
-        if request.inbox_id is not None:
-            home = await Homes(self.directory).of(access, request.inbox_id)
-            if customer_id not in (None, home.customer_id):
-                raise NotFound(f"There is no inbox {request.inbox_id}.")
+        inbox_id = request.inbox_id or access.inbox_id
+        if inbox_id is not None:
+            home = await Homes(self.directory).of(access, inbox_id)
+            if customer_id not in (None, home.customer_id) or (
+                deployment_id not in (None, home.deployment_id)
+            ):
+                raise NotFound(f"There is no inbox {inbox_id}.")
             customer_id, inbox_id = home.customer_id, home.inbox_id
-            if deployment_id not in (None, home.deployment_id):
-                raise NotFound(f"There is no inbox {request.inbox_id}.")
         if deployment_id is not None:
             deployment = await Deployments(self.database.single(customer_id)).get(
                 deployment_id

@@ -6,6 +6,7 @@ know, is sorted here, in a thread where there is much of it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
@@ -22,6 +23,7 @@ from noinfra.mail.threading import Node, Threadable, by_references, by_subject
 from noinfra.store.database import Database
 from noinfra.store.mailbox_search import Search, Sortable
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 # What takes a few milliseconds.
@@ -99,8 +101,6 @@ _ALGORITHMS: dict[str, Callable[[Sequence[Threadable]], list[Node]]] = {
     "ORDEREDSUBJECT": by_subject,
 }
 
-S = TypeVar("S")
-
 
 async def _worked_out(found: Sequence[S], work: Callable[[Sequence[S]], T]) -> T:
     if len(found) <= _AT_ONCE:
@@ -137,7 +137,7 @@ def display_of(person: str | None) -> str:
     """The display name, or where there is none the address (RFC 5957, 3)."""
     name = (person or "").rpartition("<")[0].strip()
     if name.startswith('"'):
-        name = name.strip('"').replace("\\", "")
+        name = re.sub(r"\\(.)", r"\1", name[1:-1])
     return (name or _address(person)).upper()
 
 

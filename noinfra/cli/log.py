@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
 from pathlib import Path
-from typing import IO, TextIO, cast
+from typing import TextIO, cast
 
+from twisted.internet.posixbase import PosixReactorBase
 from twisted.logger import (
     FilteringLogObserver,
     ILogObserver,
@@ -14,11 +16,11 @@ from twisted.logger import (
     LogLevelFilterPredicate,
     formatEvent,
     globalLogBeginner,
-    textFileLogObserver,
 )
 from twisted.python.logfile import LogFile
 from zope.interface import provider
 
+from noinfra.cli.lines import Lines, Write
 from noinfra.errors import ConfigurationError
 
 # Six files of these many octets are the most that the log ever takes.
@@ -26,24 +28,30 @@ ROTATE_AT = 10_000_000
 OLD_FILES = 5
 
 
-def start_logging(directory: Path | None, stderr: TextIO | None = None) -> None:
+def start_logging(
+    directory: Path | None, reactor: PosixReactorBase, stderr: TextIO | None = None
+) -> None:
     """Log to ``noinfra.log`` in a directory, or to stderr when there is none.
 
     What would be a bug of ours is told on stderr in either case, in a line.
     """
     stderr = stderr or sys.stderr
-    globalLogBeginner.beginLoggingTo(
-        list(observers(directory, stderr)), redirectStandardIO=False
-    )
+    lines, *others = observers(directory, stderr)
+    globalLogBeginner.beginLoggingTo([lines, *others], redirectStandardIO=False)
+    lines.gather(reactor.callLater)
+    reactor.addSystemEventTrigger("after", "shutdown", lines.close)
+    atexit.register(lines.close)
 
 
-def observers(directory: Path | None, stderr: TextIO) -> tuple[ILogObserver, ...]:
+def observers(
+    directory: Path | None, stderr: TextIO
+) -> tuple[Lines, *tuple[ILogObserver, ...]]:
     """Who writes down what is logged.
 
     :raises ConfigurationError: the directory cannot be written to.
     """
     if directory is None:
-        return (_from(LogLevel.info, textFileLogObserver(stderr)),)
+        return (Lines(_to(stderr)),)
     path = directory / "noinfra.log"
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -59,11 +67,15 @@ def observers(directory: Path | None, stderr: TextIO) -> tuple[ILogObserver, ...
             f"The log {path} cannot be written ({error.strerror}); let this user write "
             "there, or log to stderr with --log -."
         ) from error
-    return (
-        # It has the two methods that are used.
-        _from(LogLevel.info, textFileLogObserver(cast("IO[str]", file))),
-        _from(LogLevel.critical, _alarm(stderr, path)),
-    )
+    return Lines(file.write), _from(LogLevel.critical, _alarm(stderr, path))
+
+
+def _to(stream: TextIO) -> Write:
+    def write(octets: bytes) -> None:
+        stream.write(octets.decode())
+        stream.flush()
+
+    return write
 
 
 def _from(level: object, observer: ILogObserver) -> ILogObserver:

@@ -66,7 +66,7 @@ def serve(
         if once:
             reactor.stop()
 
-    start_logging(log)
+    start_logging(log, reactor)
     daemon = Daemon(config, reactor, progress)
     daemon.whenReady.addCallbacks(ready, _already_told)
     reactor.callWhenRunning(daemon.startService)

@@ -143,9 +143,11 @@ Key: TypeAlias = (
 
 # RFC 5256, 3 and RFC 5957.
 SORT_KEYS = frozenset(
-    ("arrival", "cc", "date", "from", "size", "subject", "to")
-    + ("displayfrom", "displayto")
-)
+    (
+        "arrival", "cc", "date", "from", "size", "subject", "to", "displayfrom",
+        "displayto",
+    )
+)  # fmt: skip
 
 
 @frozen

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from datetime import date, datetime
 
-from attrs import define, field, frozen
+from attrs import define, frozen
 
 from noinfra.mail.imap_keywords import (
     FLAGGED,
@@ -121,7 +121,8 @@ class Search:
             f"""
             select uid, message.modseq, subject, from_->>0 as from_,
                 to_->>0 as to_, cc->>0 as cc, message.size, received_at,
-                coalesce(sent_at, received_at) as sent_at, rfc_message_id, in_reply_to, reference_ids
+                coalesce(sent_at, received_at) as sent_at, rfc_message_id, in_reply_to,
+                reference_ids
             {where} order by uid
             """,
             **parameters,
@@ -132,11 +133,22 @@ def compiled(key: Key, folder_id: int, inbox_id: str) -> tuple[str, dict[str, ob
     """From and where, and their parameters."""
     conditions = _Conditions({"folder_id": folder_id, "inbox_id": inbox_id})
     condition = conditions.of(key)
-    content = "join content using (content_id)" if conditions.reads_content else ""
     return (
-        f"from message {content} where folder_id = %(folder_id)s"
-        f" and inbox_id = %(inbox_id)s and {condition}",
+        "from message where folder_id = %(folder_id)s and inbox_id = %(inbox_id)s"
+        f" and {condition}",
         conditions.parameters,
+    )
+
+
+def _of_content(condition: str) -> str:
+    """A condition on the message's content.
+
+    Looked up for each message that has passed so far. As a join it would be planned for
+    all contents of the customer, which may be many times those of the folder.
+    """
+    return (
+        f"(select {condition} from content"
+        " where content.content_id = message.content_id)"
     )
 
 
@@ -145,7 +157,6 @@ class _Conditions:
     """Makes a condition of each key, and collects the parameters."""
 
     parameters: dict[str, object]
-    reads_content: bool = field(default=False, init=False)
 
     def of(self, key: Key) -> str:
         """The condition of a key."""
@@ -156,6 +167,9 @@ class _Conditions:
                 return self._all(keys)
             case Or(one, other):
                 return f"({self.of(one)} or {self.of(other)})"
+            case Not(Flag(name)) if system_flag(name) == SEEN:
+                # As the partial index on unread mail has it.
+                return f"'{UNREAD}' = any(labels)"
             case Not(inner):
                 # What cannot be known is not so, and its contrary is.
                 return f"(({self.of(inner)}) is not true)"
@@ -189,8 +203,9 @@ class _Conditions:
             case Saved(before=before, since=since):
                 return self._between("coalesce(saved_at, received_at)", since, before)
             case SentOn(before=before, since=since):
-                self.reads_content = True
-                return self._bounded(_SENT_ON, _number(since), "<", _number(before))
+                return _of_content(
+                    self._bounded(_SENT_ON, _number(since), "<", _number(before))
+                )
             case Within(older=older, younger=younger):
                 return self._within(older, younger)
             case Size(larger=larger, smaller=smaller):
@@ -271,23 +286,20 @@ class _Conditions:
             return f"""strpos(lower(({value}) collate "C"), {wanted}) > 0"""
         return f"strpos(lower({value}), lower({self._parameter(needle)})) > 0"
 
-    def _in_header(self, needle: str) -> str:
-        self.reads_content = True
-        return self._contains(_RAW, _escaped(needle.lower()))
-
     def _body(self, needle: str) -> str:
         if storable(needle) != needle:
             return "false"
-        self.reads_content = True
-        return self._contains("content.text", needle)
+        return _of_content(self._contains("content.text", needle))
 
     def _text(self, needle: str) -> str:
         if storable(needle) != needle:
             return "false"
-        conditions = [self._body(needle), self._contains("subject", needle)]
+        conditions = [self._contains("subject", needle)]
         conditions += [self._person(column, needle) for column in _PEOPLE.values()]
         # Last, as it is the slowest: what is written there without decoding.
-        conditions.append(self._in_header(needle))
+        said = self._contains("content.text", needle)
+        written = self._contains(_RAW, _escaped(needle.lower()))
+        conditions.append(_of_content(f"{said} or {written}"))
         return f"({' or '.join(conditions)})"
 
     def _person(self, column: str, needle: str) -> str:
@@ -296,7 +308,8 @@ class _Conditions:
         return self._contains(f"{column}::text", written)
 
     def _header(self, name: str, needle: str) -> str:
-        if storable(needle) != needle or storable(name) != name:
+        broken = "\r" in needle or "\n" in needle
+        if broken or storable(needle) != needle or storable(name) != name:
             return "false"
         if name == "subject" and needle:
             return self._contains("subject", needle)
@@ -312,11 +325,10 @@ class _Conditions:
 
     def _field(self, name: str, needle: str) -> str:
         """A field of this name, with the string in its value as it came."""
-        self.reads_content = True
         pattern = (
             rf"\n{_quoted(_escaped(name))}[ \t]*:[^\n]*{_quoted(_escaped(needle))}"
         )
-        return f"({_FIELDS}) ~* {self._parameter(pattern)}"
+        return _of_content(f"({_FIELDS}) ~* {self._parameter(pattern)}")
 
 
 def _cost(key: Key) -> int:

@@ -227,30 +227,43 @@ class Folders:
         )
 
     async def snapshot(self, inbox_id: str, name: str) -> Snapshot | None:
-        """A folder with its UIDs, off the index message_by_uid alone."""
+        """A folder with its UIDs.
+
+        Where most UIDs that were ever given are still there, and what has gone is
+        known, what is left follows from that, and no message is looked at. Otherwise
+        they are read off the index message_by_uid alone.
+        """
         rows = await self._on.rows(
             f"""
-            select {_COLUMNS}, (
+            select {_COLUMNS}, case when gone.n <> uidnext - 1 - messages then (
                 select string_agg(int8send(uid), ''::bytea) from (
                     select uid from message
                     where message.folder_id = folder.folder_id order by uid
                 ) as in_order
-            ), case when unseen > 0 then (
+            ) end, gone.uids, gone.n = uidnext - 1 - messages,
+            case when unseen > 0 then (
                 select min(uid) from message
                 where message.folder_id = folder.folder_id and 'unread' = any(labels)
             ) end
-            from folder where inbox_id = %(inbox_id)s and name = %(name)s
+            from folder cross join lateral (
+                select count(*) as n,
+                    string_agg(int8send(uid), ''::bytea order by uid) as uids
+                from expunged where expunged.folder_id = folder.folder_id
+                and 8 * (uidnext - 1 - messages) <= messages
+            ) as gone
+            where inbox_id = %(inbox_id)s and name = %(name)s
             """,
             inbox_id=inbox_id,
             name=name,
         )
         if not rows:
             return None
-        *columns, uids, first_unseen = rows[0]
+        *columns, there, gone, is_rest, first_unseen = rows[0]
         names = [name.strip() for name in _COLUMNS.split(",")]
+        folder = Folder(**dict(zip(names, columns, strict=True)))
         return Snapshot(
-            folder=Folder(**dict(zip(names, columns, strict=True))),
-            uids=_uids(uids),
+            folder=folder,
+            uids=_without(_uids(gone), folder.uidnext) if is_rest else _uids(there),
             first_unseen=first_unseen,
         )
 
@@ -345,3 +358,12 @@ def _uids(octets: bytes | None) -> array[int]:
     if sys.byteorder == "little":
         uids.byteswap()
     return array("I", uids)
+
+
+def _without(gone: array[int], uidnext: int) -> array[int]:
+    """All UIDs that were given but for those that are gone, which are in order."""
+    left, start = array("I"), 1
+    for uid in (*gone, uidnext):
+        left.extend(range(start, uid))
+        start = uid + 1
+    return left

@@ -1,6 +1,11 @@
 -- The schema that the numbered files come to, as PostgreSQL 18 tells it. For reading:
 -- bin/schema writes this, a test compares it, and nothing runs it.
 
+CREATE FUNCTION public.event_horizon(seen pg_snapshot) RETURNS xid8
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    RETURN COALESCE((SELECT min(running.running) AS min FROM pg_snapshot_xip(event_horizon.seen) running(running) WHERE (NOT (EXISTS (SELECT 1 FROM pg_stat_activity WHERE ((pg_stat_activity.backend_xid = (running.running)::xid) AND (pg_stat_activity.datname <> current_database())))))), pg_snapshot_xmax(seen));
+
 CREATE TABLE public.retired_address (
     address text NOT NULL COLLATE pg_catalog."C",
     customer_id text NOT NULL COLLATE pg_catalog."C",
@@ -89,7 +94,7 @@ begin
         returning folder.folder_id, modseq
     )
     insert into expunged (folder_id, modseq, uid, customer_id)
-    select folder_id, modseq, uid, customer_id from went join grown using (folder_id);
+    select folder_id, grown.modseq, uid, went.customer_id from went join grown using (folder_id);
     return null;
 end $$;
 
@@ -536,7 +541,7 @@ CREATE INDEX message_by_rfc_id ON public.message USING btree (inbox_id, md5(rfc_
 
 CREATE INDEX message_by_thread ON public.message USING btree (thread_id, message_id);
 
-CREATE UNIQUE INDEX message_by_uid ON public.message USING btree (folder_id, uid);
+CREATE UNIQUE INDEX message_by_uid ON public.message USING btree (folder_id, uid) INCLUDE (customer_id);
 
 CREATE UNIQUE INDEX message_receipt ON public.message USING btree (inbox_id, receipt) WHERE (receipt IS NOT NULL);
 

@@ -8,19 +8,23 @@ a claimed delivery waits for is the one exception: see `noinfra.store.queue`.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from noinfra.store.database import Statements
 
 
-async def mail_version(on: Statements, inbox_id: str) -> str | None:
-    """The same as before if nothing has changed since; None where there is no inbox.
+async def mail_versions(on: Statements, inbox_ids: Collection[str]) -> dict[str, str]:
+    """By inbox, the same as before if nothing has changed; none of what is gone.
 
     A row's text is unambiguous, whatever the folder's name.
     """
-    found: str | None = await on.value(
+    rows = await on.rows(
         """
-        select md5(string_agg((folder_id, modseq, name)::text, '' order by folder_id))
-        from folder where inbox_id = %(inbox_id)s
+        select inbox_id, inbox_id || '.' || md5(
+            string_agg((folder_id, modseq, name)::text, '' order by folder_id)
+        )
+        from folder where inbox_id = any(%(inbox_ids)s) group by inbox_id
         """,
-        inbox_id=inbox_id,
+        inbox_ids=list(inbox_ids),
     )
-    return found
+    return {row[0]: row[1] for row in rows}

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from noinfra.app.access import PRESETS
+from noinfra.app.homes import Homes
 from noinfra.app.mailbox_access import Identity, Logins
 from noinfra.app.mailbox_append import Appended, Appending
 from noinfra.app.mailbox_finding import Finding
-from noinfra.app.mailbox_messages import MailboxMessages, Row
+from noinfra.app.mailbox_messages import MailboxMessages, Row, Stored
 from noinfra.app.mailboxes import Mailboxes, Snapshot
 from noinfra.app.passwords import Passwords
-from noinfra.app.homes import Homes
 from tests.app.world import AppTest
 
 
@@ -43,8 +43,14 @@ class MailboxTest(AppTest):
         )
 
     async def opened(self, name: str = "INBOX") -> Snapshot:
-        """A folder as it is now."""
-        return await self.mailboxes.open(self.who, name)
+        """A folder as it is now; its UIDs are those of its messages."""
+        snapshot = await self.mailboxes.open(self.who, name)
+        rows = await self.rows(
+            "select uid from message where folder_id = %(id)s order by uid",
+            id=snapshot.mailbox.folder_id,
+        )
+        self.assertEqual(list(snapshot.uids), [row[0] for row in rows])
+        return snapshot
 
     async def folder_id(self, name: str = "INBOX") -> int:
         """By what it is known within."""
@@ -71,7 +77,9 @@ class MailboxTest(AppTest):
         """The flags of all that a folder holds, by UID."""
         return {row.uid: row.flags for row in await self.fetch(name)}
 
-    async def store(self, uids: Sequence[int], mode: Any, *flags: str, **more: Any):
+    async def store(
+        self, uids: Sequence[int], mode: Any, *flags: str, **more: Any
+    ) -> Stored:
         """Change flags in INBOX."""
         return await self.mail.store(
             self.who, await self.folder_id(), uids, mode=mode, flags=flags, **more

@@ -22,6 +22,7 @@ from noinfra.app.inboxes import Inboxes
 from noinfra.app.keys import Keys
 from noinfra.app.letters import Letter, Letters
 from noinfra.app.messages import Messages
+from noinfra.app.passwords import Passwords
 from noinfra.app.receive import Receive
 from noinfra.app.release import Release
 from noinfra.app.requests import (
@@ -85,7 +86,9 @@ class AppTest(DatabaseTest):
         self.filer = Filer(self.database)
         self.keys = Keys(self.database, self.directory)
         self.tenants = Tenants(self.database)
-        self.inboxes = Inboxes(self.database, self.directory, homes, DOMAIN)
+        self.inboxes = Inboxes(
+            self.database, self.directory, homes, DOMAIN, Passwords(self.database)
+        )
         self.agents = Agents(self.database, self.inboxes)
         self.messages = Messages(self.database, homes, letters)
         self.threads = Threads(self.database, homes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import count, cycle
 
 import msgspec
 
@@ -21,18 +22,18 @@ def measure(stage: Stage) -> Iterator[Row]:
     large = stage.pick(200_000, 20_000)
     ours = Ours(stage)
     small_id, large_id = ours.inboxes(["small", "large"])
-    for inbox, count in ((small_id, SMALL), (large_id, large)):
-        stage.say(f"growth: filling an inbox with {count} messages")
-        work(stage, "fill", fill.Plan(dsn=ours.dsn, inbox_id=inbox, count=count))
+    for inbox, mails in ((small_id, SMALL), (large_id, large)):
+        stage.say(f"growth: filling an inbox with {mails} messages")
+        work(stage, "fill", fill.Plan(dsn=ours.dsn, inbox_id=inbox, count=mails))
     # PostgreSQL gathers statistics within a minute of such a change: before that it
     # has to guess, and must not guess wrong.
-    early = [f"/v1/inboxes/{each}/messages?limit=50" for each in (small_id, large_id)]
-    yield _compared("list of 50, unanalyzed", large, *_asked(stage, ours, *early))
+    early = [Asked(ours, inbox) for inbox in (small_id, large_id)]
+    yield _compared("list of 50, unanalyzed", large, *_times(stage, ours, early, 0))
     ours.query("analyze")
-    paths = zip(_paths(ours, small_id), _paths(ours, large_id), strict=True)
-    for (title, small), (_, big) in paths:
+    inboxes = [Asked(ours, inbox) for inbox in (small_id, large_id)]
+    for number, title in enumerate(TITLES):
         stage.say(f"growth: {title}")
-        yield _compared(title, large, *_asked(stage, ours, small, big))
+        yield _compared(title, large, *_times(stage, ours, inboxes, number))
     stage.say("growth: ingest")
     yield _compared("ingest", large, *_ingested(stage, ours))
 
@@ -49,49 +50,83 @@ def _compared(title: str, large: int, small: float, big: float) -> Row:
     )
 
 
-def _paths(ours: Ours, inbox: str) -> list[tuple[str, str]]:
-    base = f"/v1/inboxes/{inbox}"
-    page = ours.call("GET", f"{base}/messages?limit=50")
-    threads = ours.call("GET", f"{base}/threads?limit=50")
-    ((middle,),) = ours.query(
-        f"""
-        select message_id from message where inbox_id = '{inbox}' order by message_id
-        offset (select count(*) / 2 from message where inbox_id = '{inbox}') limit 1
-        """
+TITLES = (
+    "list of 50",
+    "list of 50, from anywhere",
+    "list of 50 unread",
+    "get of one",
+    "page of 50 threads",
+    "one thread",
+)
+
+
+class Asked:
+    """What is asked of an inbox: never the same twice.
+
+    The server keeps answers for as long as nothing changes, by what was asked; one that
+    it has kept says nothing of what it costs to find.
+    """
+
+    def __init__(self, ours: Ours, inbox: str) -> None:
+        self._base = f"/v1/inboxes/{inbox}"
+        self._messages = _ids(ours, "message", inbox)
+        self._threads = _ids(ours, "thread", inbox)
+        self._fresh = fresh()
+
+    def paths(self, number: int, count: int) -> list[str]:
+        """So many ways to ask for the thing of this number in `TITLES`."""
+        return [self._path(number) for _ in range(count)]
+
+    def _path(self, number: int) -> str:
+        messages = f"{self._base}/messages"
+        return (
+            f"{messages}?limit=50&{next(self._fresh)}",
+            f"{messages}?limit=50&cursor={next(self._messages)}",
+            f"{messages}?limit=50&unread=true&{next(self._fresh)}",
+            f"{messages}/{next(self._messages)}",
+            f"{self._base}/threads?limit=50&{next(self._fresh)}",
+            f"{self._base}/threads/{next(self._threads)}",
+        )[number]
+
+
+def fresh() -> Iterator[str]:
+    """A condition that holds for all mail there is, spelled otherwise each time."""
+    for number in count():
+        yield f"before=2100-01-01T00:00:00.{number:06}Z"
+
+
+def _ids(ours: Ours, table: str, inbox: str) -> Iterator[str]:
+    rows = ours.query(
+        f"select {table}_id from {table} where inbox_id = '{inbox}' order by random()"
     )
-    deep = page["nextCursor"].replace(page["data"][-1]["id"], middle)
-    return [
-        ("list of 50", f"{base}/messages?limit=50"),
-        ("list of 50, from the middle", f"{base}/messages?limit=50&cursor={deep}"),
-        ("list of 50 unread", f"{base}/messages?limit=50&unread=true"),
-        ("get of one", f"{base}/messages/{middle}"),
-        ("page of 50 threads", f"{base}/threads?limit=50"),
-        ("one thread", f"{base}/threads/{threads['data'][0]['id']}"),
-    ]
+    return cycle([row[0] for row in rows])
 
 
-def _asked(stage: Stage, ours: Ours, small: str, big: str) -> tuple[float, float]:
+def _times(
+    stage: Stage, ours: Ours, inboxes: list[Asked], number: int
+) -> tuple[float, float]:
     """The medians of calls, one after the other, in milliseconds."""
-    times: dict[str, list[float]] = {small: [], big: []}
+    times: list[list[float]] = [[] for _ in inboxes]
     for turn in range(stage.pick(9, 4) + 1):
-        for path, spent in times.items():
+        for asked, spent in zip(inboxes, times, strict=True):
+            paths = asked.paths(number, stage.pick(60, 30))
             plan = requester.Plan(
                 port=ours.web,
-                requests=[requester.request("GET", path, ours.key)],
+                requests=[requester.request("GET", path, ours.key) for path in paths],
                 connections=1,
-                count=stage.pick(60, 30),
+                count=len(paths),
             )
             found = msgspec.convert(work(stage, "requester", plan), requester.Result)
             if found.failed:
-                raise RuntimeError(f"{path} failed")
+                raise RuntimeError(f"{paths[0]} failed: {found.refused[:300]}")
             # The first turn is to warm up.
             spent += [found.median * 1e3] if turn else []
-    return median(times[small]), median(times[big])
+    return median(times[0]), median(times[1])
 
 
 def _ingested(stage: Stage, ours: Ours) -> tuple[float, float]:
     """What a mail costs, in milliseconds, when one inbox gets all."""
-    count = stage.pick(2000, 500)
+    mails = stage.pick(2000, 500)
     times: dict[str, list[float]] = {"small": [], "large": []}
     for turn in range(stage.pick(7, 3) + 1):
         for name, spent in times.items():
@@ -99,8 +134,8 @@ def _ingested(stage: Stage, ours: Ours) -> tuple[float, float]:
                 port=ours.smtp,
                 recipients=[ours.address(name)],
                 series=f"growth-{time.monotonic_ns()}",
-                count=count,
+                count=mails,
             )
             seconds = float(work(stage, "sender", plan)["seconds"])
-            spent += [seconds / count * 1e3] if turn else []
+            spent += [seconds / mails * 1e3] if turn else []
     return median(times["small"]), median(times["large"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from tests.e2e.daemon import merged, toml
 # Nothing that would refuse a load; all else is as it is delivered.
 SETTINGS: dict[str, Any] = {
     "edge": {"port": 0, "connections_per_address": 1000},
+    "submission": {"port": 0, "tls_port": 0},
     "web": {"port": 0, "rate": 1e9, "burst": 1_000_000_000},
 }
 _PATIENCE = 90.0
@@ -136,9 +136,3 @@ class Ours:
     def reset_peak(self) -> None:
         """Let VmHWM begin anew from what is resident now (proc(5), clear_refs)."""
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")
-
-    def cpu(self) -> float:
-        """The seconds that the daemon itself has computed."""
-        # The command's name, in parentheses, may hold blanks.
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

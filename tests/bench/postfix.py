@@ -129,6 +129,11 @@ class Postfix:
                 f"postfix {word} failed: {(self._home / 'said').read_text()[-500:]}"
             )
 
+    @property
+    def pid(self) -> int:
+        """The process that all others descend from."""
+        return int((self._home / "queue" / "pid" / "master.pid").read_text())
+
     def _delivered(self) -> Iterator[Path]:
         return self.mail.glob("*/new/*")
 

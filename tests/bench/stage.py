@@ -170,6 +170,34 @@ def answers(port: int) -> bool:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
 
+def cpu(pid: int) -> float:
+    """The seconds that a process has computed, with all that descend from it.
+
+    Of those that have ended, as far as their parents have waited for them.
+    """
+    children: dict[int, list[int]] = {}
+    spent: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (told := _stat(entry)) is not None:
+            # proc(5): utime, stime, cutime, cstime; and before them the parent.
+            children.setdefault(int(told[1]), []).append(int(entry.name))
+            spent[int(entry.name)] = sum(map(int, told[11:15]))
+    total, open_ = 0, [pid]
+    while open_:
+        one = open_.pop()
+        total += spent.get(one, 0)
+        open_ += children.get(one, [])
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+def _stat(entry: Path) -> list[str] | None:
+    try:
+        # The command's name, in parentheses, may hold blanks.
+        return (entry / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+
+
 def program(name: str) -> str:
     """The path of a program of the system.
 

@@ -13,6 +13,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.e2e.api import Api, in_thread
 from tests.e2e.daemon import Daemon, reactor, start_daemon
+from tests.e2e.live import until
 from tests.e2e.load import Load, Tally, announced, tally
 from tests.e2e.sink import Sink
 
@@ -83,7 +84,6 @@ class InboundTests(TestCase):
             daemon = await start_daemon(self, state=daemon.state)
             self.assertEqual(load.refused, Counter())
         found = await self.check(api_of(daemon), load)
-        print(found, load.longest, load.refused)
         self.assertGreaterEqual(found.accepted, 600)
         self.assertEqual(await daemon.stop(), 0)
 
@@ -105,7 +105,7 @@ class InboundTests(TestCase):
         self.assertEqual([x for x in load.refused if not x.startswith("451 ")], [])
         self.assertEqual(load.unknown, {})
         self.assertLess(load.longest, 10)
-        print(await self.check(api_of(daemon), load), load.longest, load.refused)
+        await self.check(api_of(daemon), load)
         self.assertEqual(await daemon.stop(), 0)
 
     async def test_stop(self) -> None:
@@ -121,7 +121,6 @@ class InboundTests(TestCase):
         self.assertTrue(await gone(server))
         again = await start_daemon(self, state=daemon.state)
         found = await self.check(api_of(again), load)
-        print(found, load.longest, load.refused)
         self.assertEqual(found.unheard, 0)
 
 
@@ -148,10 +147,26 @@ class OutboundTests(TestCase):
         arrived = sink.subjects()
         self.assertEqual(set(arrived), set(sent))
         twice = [subject for subject, n in arrived.items() if n > 1]
-        print(len(sent), len(twice))
         # At most what was under way in the three moments.
         self.assertLess(len(twice), 60, twice)
         self.assertEqual(await daemon.stop(), 0)
+
+    async def test_stop(self) -> None:
+        """What waits for its turn when we stop goes out at once when we are back."""
+        # A second for every message, of which ten go at once.
+        sink = await Sink.start(self, "-w", "1")
+        routes = {"outbound": {"routes": {"far.example": f"127.0.0.1:{sink.port}"}}}
+        daemon = await start_daemon(self, routes)
+        inbox = await in_thread(api_of(daemon).make_inbox, "ada")
+        sent = await in_thread(send_many, api_of(daemon), inbox, 0, 40)
+        self.assertEqual(await daemon.stop(), 0)
+        self.assertLess(len(sink.subjects()), 40)
+        daemon = await start_daemon(self, routes, state=daemon.state)
+        await until(lambda: len(sink.subjects()) == 40)
+        self.assertEqual(sink.subjects(), Counter(sent))
+
+    # The relay's word that we stop is taken for the peer's, and puts mail off.
+    test_stop.todo = "mail that waits when we stop is deferred as if it had been tried"
 
 
 def send_many(api: Api, inbox: str, first: int, number: int) -> list[str]:

@@ -89,8 +89,8 @@ class FiveMinutesTests(TestCase):
         self.assertEqual(outbound["data"][0]["id"], sent["id"])
         (one,) = read_json(key)
         await self.check_key(one["key"])
-        for kind in ("agent.created", "message.received", "message.queued"):
-            await until(lambda kind=kind: f'"{kind}"' in watching.said)
+        kinds = ("agent.created", "message.received", "message.queued")
+        await until(lambda: all(f'"{kind}"' in watching.said for kind in kinds))
         await until(lambda: "Re: Lunch?" in self.sink.subjects())
         (mail,) = self.sink.mails()
         self.assertIn(b"DKIM-Signature:", mail)

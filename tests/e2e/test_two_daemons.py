@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -72,10 +71,10 @@ class TwoDaemonsTests(TestCase):
         self.assertEqual(await front.stop(), 0)
 
     async def test_both(self) -> None:
-        """Both do everything at once, and no mail goes out twice; one may leave."""
+        """Both do everything at once, and no mail goes out twice."""
         sink = await Sink.start(self)
         outbound = {"routes": {"far.example": f"127.0.0.1:{sink.port}"}}
-        (one, api), (_, other_api) = [
+        (_, api), (_, other_api) = [
             await self.daemon(outbound=outbound) for _ in range(2)
         ]
         inbox = await in_thread(api.make_inbox, "ada")
@@ -83,14 +82,9 @@ class TwoDaemonsTests(TestCase):
             in_thread(send, each, inbox, first, 150)
             for first, each in ((0, api), (150, other_api))
         ]
-        await until(lambda: len(sink.subjects()) > 100)
         for each in sending:
             await each
-        self.assertEqual(await one.stop(signal.SIGTERM), 0)
-        start = time.monotonic()
-        print(len(sink.subjects()))
-        await until(lambda: len(sink.subjects()) == 300, 75)
-        print("both", time.monotonic() - start)
+        await until(lambda: len(sink.subjects()) == 300)
         arrived = Counter(sink.subjects().values())
         self.assertEqual(arrived, {1: 300})
         for mail in sink.mails():
@@ -114,7 +108,6 @@ class TwoDaemonsTests(TestCase):
             return time.monotonic() - start
 
         waits = [await wait(number) for number in range(20)]
-        print("events", waits)
         self.assertLess(median(waits), AT_ONCE, waits)
         first, second = ([event["id"] for event in each.events] for each in readers)
         self.assertEqual(first, second)
@@ -147,7 +140,6 @@ class TwoDaemonsTests(TestCase):
 
         waits = [await in_thread(try_once, number) for number in range(7)]
         self.assertLess(median(waits), AT_ONCE, waits)
-        print("inbox", waits)
 
     async def test_suspended(self) -> None:
         """An inbox that is suspended or gone is refused by the other at once."""
@@ -200,7 +192,6 @@ class TwoDaemonsTests(TestCase):
 
         waits = [await wait() for _ in range(5)]
         self.assertLess(median(waits), AT_ONCE, waits)
-        print("key", waits)
 
 
 def send(api: Api, inbox: str, first: int, number: int) -> None:

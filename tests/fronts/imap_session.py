@@ -6,10 +6,14 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import maybeDeferred
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, ISSLTransport
+from twisted.internet.interfaces import (
+    IOpenSSLServerConnectionCreator,
+    IReactorTime,
+    ISSLTransport,
+)
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
-from zope.interface import implementer
+from zope.interface import alsoProvides
 
 from noinfra.config import ImapSettings
 from noinfra.fronts.imap.appending import Session
@@ -51,7 +55,6 @@ AAEC\r
 THIRD = b"Subject: Third\r\n\r\n3\r\n"
 
 
-@implementer(ISSLTransport)
 class SecureTransport(StringTransport):
     """As if TLS were beneath; that counts as TCP to Twisted."""
 
@@ -71,7 +74,7 @@ def memory_mail() -> MemoryMail:
 def imap_factory(
     mail: MemoryMail,
     *,
-    clock: Clock | None = None,
+    clock: IReactorTime | None = None,
     tls: IOpenSSLServerConnectionCreator | None = None,
     thinking: float = 0.0,
     **settings: Any,
@@ -99,6 +102,8 @@ def connect(
     assert isinstance(session, Session)
     kind = SecureTransport if secure else StringTransport
     transport = kind(peerAddress=IPv4Address("TCP", peer, 40000))
+    if secure:
+        alsoProvides(transport, ISSLTransport)
     session.makeConnection(transport)
     return session, transport
 

@@ -61,8 +61,8 @@ OUTPUT = 1 << 14
 # For the TLS handshake, and for the client to read our last words.
 HANDSHAKE = 60.0
 GOODBYE = 30.0
-# RFC 7888, 5: before login, and where only LITERAL- was offered, literals are small.
-SMALL = 4096
+# The octets of a command before login: RFC 7888, 5 has literals of 4096 for LITERAL-.
+SMALL = 8192
 # What is no command, until the connection is closed: before login, and after.
 ERRORS = (10, 200)
 # Commands from one client until others have their turn.

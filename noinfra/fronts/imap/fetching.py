@@ -77,6 +77,10 @@ class Fetching(Searching):
                 at = bisect_left(view.uids, row.uid, at)
                 numbered.append((at + 1, row))
             seen = await self._see(view, page) if sees else {}
+            if "FLAGS" in plan.names:
+                self._say_keywords(view, {row.flags for row in page})
+            if seen:
+                self._say_keywords(view, {row.flags for row in seen.values()})
             if plan.sections:
                 await self._say_sections(plan, numbered, seen)
             else:

@@ -11,8 +11,8 @@ from attrs import evolve
 
 from noinfra.app.mailbox_finding import Found
 from noinfra.fronts.imap.answers import untagged
+from noinfra.fronts.imap.changing import Changing
 from noinfra.fronts.imap.entering import Code
-from noinfra.fronts.imap.selected import Selected
 from noinfra.fronts.imap.view import View
 from noinfra.mail.imap.render import quoted
 from noinfra.mail.imap.search import Search, Sort, Thread
@@ -24,7 +24,7 @@ _ENDS = frozenset((b"MIN", b"MAX"))
 _ALL = frozenset((b"ALL",))
 
 
-class Searching(Selected):
+class Searching(Changing):
     """A connection that looks for messages."""
 
     async def on_SEARCH(self, command: Search) -> Code:

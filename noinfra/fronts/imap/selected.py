@@ -1,7 +1,6 @@
-"""A mailbox that is open: selecting it, its news, and what is done to its messages.
+"""A mailbox that is open: selecting it, its news, and leaving it.
 
-RFC 9051, 6.3.2 and 6.4; RFC 7162 (CONDSTORE, QRESYNC), 4315 (UIDPLUS), 6851 (MOVE),
-2177 (IDLE).
+RFC 9051, 6.3.2 and 6.4; RFC 7162 (CONDSTORE, QRESYNC), 2177 (IDLE).
 """
 
 from __future__ import annotations
@@ -9,23 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from noinfra.app.mailbox_messages import Copied, FlagRow
+from noinfra.app.mailbox_messages import FlagRow
 from noinfra.app.mailboxes import Snapshot
 from noinfra.errors import NotFound
 from noinfra.fronts.imap.answers import untagged, untagged_ok
 from noinfra.fronts.imap.entering import Code
 from noinfra.fronts.imap.folders import Folders
-from noinfra.fronts.imap.refusals import Bad, MailboxGone, ReadOnly, TryCreate
+from noinfra.fronts.imap.refusals import Bad, MailboxGone
 from noinfra.fronts.imap.view import View
 from noinfra.mail.imap.commands import (
-    Copy,
-    Expunge,
     Plain,
     Qresync,
     Select,
-    Store,
 )
-from noinfra.mail.imap.render import flags, mailbox, quoted
+from noinfra.mail.imap.render import mailbox, quoted
 from noinfra.mail.imap.sets import (
     Range,
     SequenceSet,
@@ -117,6 +113,7 @@ class Selected(Folders):
             read_only=read_only,
             uids=found.uids,
             modseq=found.mailbox.modseq,
+            flags=[flag.encode("ascii") for flag in SYSTEM_FLAGS],
         )
         known = command.qresync
         if known is not None and known.uidvalidity == found.mailbox.uidvalidity:
@@ -148,10 +145,8 @@ class Selected(Folders):
     def _described(self, found: Snapshot, read_only: bool) -> list[bytes]:
         """What SELECT tells of a mailbox (RFC 9051, 6.3.2; RFC 3501, 6.3.1)."""
         box = found.mailbox
-        permanent = b"()" if read_only else flags((*SYSTEM_FLAGS, "\\*"))
         lines = [
-            b"FLAGS " + flags(SYSTEM_FLAGS),
-            b"OK [PERMANENTFLAGS %b] Flags that are kept." % permanent,
+            *_flag_lines([flag.encode("ascii") for flag in SYSTEM_FLAGS], read_only),
             b"%d EXISTS" % len(found.uids),
         ]
         if not self._rev2:
@@ -268,6 +263,12 @@ class Selected(Folders):
             raise MailboxGone(f"{view.name} is another mailbox now. Closing.")
         view.vanish(set(view.uids).difference(found.uids))
 
+    def _say_keywords(self, view: View, shown: Iterable[bytes]) -> None:
+        """Name keywords before they are first seen (RFC 9051, 7.3.5)."""
+        if view.new_flags(shown):
+            lines = _flag_lines(view.flags, view.read_only)
+            self._say(b"".join(map(untagged, lines)))
+
     def _say_changed(self, view: View, rows: Iterable[FlagRow]) -> list[int]:
         """Flags that others changed; gives the UIDs that have no number yet."""
         arrived = []
@@ -276,6 +277,7 @@ class Selected(Folders):
             if number is None:
                 arrived.append(row.uid)
             elif view.told.get(row.uid) != row.modseq:
+                self._say_keywords(view, (row.flags,))
                 self._say_flags(number, row)
         return arrived
 
@@ -338,112 +340,15 @@ class Selected(Folders):
         self._view = None
         return b""
 
-    # ----------------------------------------------------------------------------------
-    # Changing
 
-    def _writable(self) -> View:
-        """The selected mailbox, when it may be changed."""
-        self._need_writing()
-        view = self._open
-        if view.read_only:
-            raise ReadOnly("The mailbox is open read-only; SELECT it for changes.")
-        return view
-
-    async def on_EXPUNGE(self, command: Plain | Expunge) -> Code:
-        """RFC 9051, 6.4.3 and 6.4.9."""
-        view = self._writable()
-        uids = None
-        if isinstance(command, Expunge):
-            uids = view.chosen(command.uids, uid=True)
-        gone = await self._server.mail.messages.expunge(self._who, view.folder_id, uids)
-        await self._catch_up(view)
-        view.vanish(gone)
-        self._say_gone(view)
-        if b"CONDSTORE" in self._enabled:
-            # RFC 7162, 3.2.7: where the client's knowledge ends now.
-            return b"HIGHESTMODSEQ %d" % view.modseq
-        return b""
-
-    async def on_STORE(self, command: Store) -> Code:
-        """RFC 9051, 6.4.6; RFC 7162, 3.1.3."""
-        view = self._writable()
-        if command.unchanged_since is not None:
-            self._enable_condstore()
-        uids = view.chosen(command.set, uid=command.uid)
-        stored = await self._server.mail.messages.store(
-            self._who,
-            view.folder_id,
-            uids,
-            mode=command.how,
-            flags=command.flags,
-            unchanged_since=command.unchanged_since,
-        )
-        self._say_stored(view, command, stored.rows)
-        if stored.modified:
-            modified = stored.modified
-            if not command.uid:
-                modified = view.numbers(modified)
-            return b"MODIFIED " + render_numbers(modified)
-        if not command.uid and len(stored.rows) < len(uids):
-            return b"EXPUNGEISSUED"
-        return b""
-
-    def _say_stored(self, view: View, command: Store, rows: Iterable[FlagRow]) -> None:
-        condstore = b"CONDSTORE" in self._enabled
-        told = view.told
-        for row in rows:
-            number = view.number(row.uid)
-            if number is None:
-                continue
-            told[row.uid] = row.modseq
-            shown = b"UID %d " % row.uid if command.uid else b""
-            if not command.silent:
-                shown += b"FLAGS %b " % row.flags
-            if condstore and (row.changed or not command.silent):
-                shown += b"MODSEQ (%d) " % row.modseq
-            if not command.silent or (condstore and row.changed):
-                self._say(b"* %d FETCH (%b)\r\n" % (number, shown[:-1]))
-
-    async def on_COPY(self, command: Copy) -> Code:
-        """RFC 9051, 6.4.7."""
-        self._need_writing()
-        view = self._open
-        uids = view.chosen(command.set, uid=command.uid)
-        try:
-            copied = await self._server.mail.messages.copy(
-                self._who, view.folder_id, uids, command.mailbox
-            )
-        except NotFound as error:
-            raise TryCreate(error.text) from error
-        return _copyuid(copied)
-
-    async def on_MOVE(self, command: Copy) -> Code:
-        """RFC 9051, 6.4.8: the UIDs come first, then what is gone here."""
-        view = self._writable()
-        uids = view.chosen(command.set, uid=command.uid)
-        try:
-            moved = await self._server.mail.messages.move(
-                self._who, view.folder_id, uids, command.mailbox
-            )
-        except NotFound as error:
-            raise TryCreate(error.text) from error
-        if moved.pairs:
-            self._say(untagged_ok(_copyuid(moved), "Moved."))
-        await self._catch_up(view)
-        view.vanish([old for old, _ in moved.pairs])
-        self._say_gone(view)
-        return b""
-
-
-def _copyuid(copied: Copied) -> bytes:
-    """RFC 9051, 7.1: COPYUID, each UID of the one set with that of the other."""
-    if not copied.pairs:
-        return b""
-    return b"COPYUID %d %b %b" % (
-        copied.uidvalidity,
-        render_numbers([old for old, _ in copied.pairs]),
-        render_numbers([new for _, new in copied.pairs]),
-    )
+def _flag_lines(known: Sequence[bytes], read_only: bool) -> list[bytes]:
+    r"""The flags that there are, and those that a client may change; "\*" is any."""
+    named = b" ".join(known)
+    permanent = b"" if read_only else named + b" \\*"
+    return [
+        b"FLAGS (%b)" % named,
+        b"OK [PERMANENTFLAGS (%b)] Flags that are kept." % permanent,
+    ]
 
 
 def _same_up_to(uids: Sequence[int], known: Qresync) -> int:

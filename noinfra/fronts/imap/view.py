@@ -17,6 +17,9 @@ from noinfra.fronts.imap.refusals import Bad
 from noinfra.mail.imap.sets import Range, SequenceSet, ranges_of, within
 from noinfra.mail.imap_search import Uids
 
+# Combinations of flags that are remembered.
+MOST = 10_000
+
 
 @define(eq=False)
 class View:
@@ -27,6 +30,7 @@ class View:
     :ivar gone: UIDs that have a number still, but no message.
     :ivar told: the modseq of changes that were told ahead of their turn.
     :ivar saved: the UIDs that SEARCH saved.
+    :ivar flags: what FLAGS named; keywords join them when they are first seen.
     """
 
     name: str
@@ -37,6 +41,8 @@ class View:
     gone: set[int] = field(factory=set)
     told: dict[int, int] = field(factory=dict)
     saved: Sequence[int] = ()
+    flags: list[bytes] = field(factory=list)
+    _shown: set[bytes] = field(factory=set)
 
     # ----------------------------------------------------------------------------------
     # Numbers
@@ -88,6 +94,26 @@ class View:
         """What a set means in a search."""
         slices = self.slices(numbers, uid=uid)
         return Uids(tuple((self.uids[i], self.uids[j - 1]) for i, j in slices))
+
+    # ----------------------------------------------------------------------------------
+    # Flags
+
+    def new_flags(self, shown: Iterable[bytes]) -> list[bytes]:
+        """Flags that are about to be shown, and that the client has not heard of.
+
+        :param shown: flags of messages as FETCH has them, in parentheses. There are few
+            combinations of them, so that most need no second look.
+        """
+        fresh = set(shown) - self._shown
+        if not fresh:
+            return []
+        if len(self._shown) > MOST:
+            self._shown.clear()
+        self._shown |= fresh
+        named = {flag for flags in fresh for flag in flags[1:-1].split()}
+        found = sorted(named.difference(self.flags))
+        self.flags += found
+        return found
 
     # ----------------------------------------------------------------------------------
     # Changes

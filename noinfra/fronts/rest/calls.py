@@ -91,7 +91,7 @@ class KeptCall(Call):
         access = await self._admit(exchange)
         uri: bytes = exchange.request.uri
         known = None if exchange.body() else self._kept.find(uri)
-        request = self._read(exchange) if known is None else known.request
+        request: Any = self._read(exchange) if known is None else known.request
         version = await self._version(access, request)
         if version is None:
             return self._form(await self._use_case(access, request))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from noinfra.mail.imap.names import encode_name
@@ -75,11 +74,6 @@ def date_time(moment: datetime) -> bytes:
         f'"{moment.day:02d}-{_MONTHS[moment.month - 1]}-{moment.year:04d} '
         f'{moment:%H:%M:%S} +0000"'
     ).encode("ascii")
-
-
-def flags(names: Iterable[str]) -> bytes:
-    """Flags between parentheses."""
-    return b"(%b)" % " ".join(names).encode("ascii")
 
 
 def text(words: str) -> bytes:
