@@ -100,10 +100,10 @@ class ImapSettings(Section, frozen=True):
     """The inboxes in mail clients."""
 
     interface: str = "127.0.0.1"
-    # TLS from the first octet; 993 in the Internet.
-    port: Port | None = 9993
-    # In clear up to STARTTLS; 143 in the Internet.
-    starttls_port: Port | None = None
+    # TLS from the first octet on; 993 in the Internet.
+    tls_port: Port = 9993
+    # STARTTLS, where set; 143 in the Internet.
+    port: Port | None = None
     # RFC 7889: octets of one message, and of all messages of one APPEND.
     append_limit: Positive = 26_214_400
     # A line of a command, and a command with its literals, but for mail.
@@ -114,6 +114,8 @@ class ImapSettings(Section, frozen=True):
     # Commands a second that one connection may give in the long run, and at once.
     rate: Seconds = 500.0
     burst: Positive = 2000
+    # Bad logins after which the connection is closed.
+    login_attempts: Positive = 5
     login_time: Seconds = 60.0
     # RFC 9051, 5.4: at least half an hour.
     idle: Seconds = 1860.0

@@ -335,7 +335,7 @@ class Daemon(MultiService):
         }
 
         def missed() -> None:
-            app.events.wake()
+            app.events.missed()
             due("")
             directory.forget("")
             app.keys.forget()

@@ -22,7 +22,7 @@ from noinfra.app.homes import Homes
 from noinfra.app.ids import decode_number, encode_number
 from noinfra.app.listing import Listing
 from noinfra.app.requests import EventFilter, ListEvents
-from noinfra.errors import Invalid, NotFound
+from noinfra.errors import Invalid, NotFound, TemporaryFailure
 from noinfra.model import Event
 from noinfra.store.database import Database
 from noinfra.store.events import START, Position, Wanted
@@ -104,12 +104,19 @@ class Subscription:
 
         :raises SlowReader: too many have gathered since the last call.
         :raises Ended: there will be no more.
+        :raises TemporaryFailure: the log cannot be read now.
         """
         while True:
             if self._over is not None:
                 raise self._over
             if not self._live:
-                batch: Sequence[Event] = await self._replay()
+                batch: Sequence[Event] = []
+                try:
+                    batch = await self._replay()
+                except TemporaryFailure:
+                    # Closed meanwhile, perhaps with the database: then that is told.
+                    if self._over is None:
+                        raise
                 if self._over is not None:
                     raise self._over
             elif self._backlog:

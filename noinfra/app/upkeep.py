@@ -27,7 +27,7 @@ class Upkeep:
             await Contents(on).sweep_spool()
             await Idempotencies(on).sweep()
             while await Contents(on).sweep():
-                self._log.info("contents without a message were dropped")
+                self._log.debug("looked at contents that were noted as unused")
         except ForeignKeyViolation:
             self._log.info("a content was taken into use again; next time")
         except TemporaryFailure as failure:

@@ -24,7 +24,6 @@ from zope.interface import implementer
 _WAIT, _TOGETHER = 1.0, 500
 # Formats are constants, and few; should somebody make them up, memory must not fill.
 _FORMATS = 2000
-_SPECIAL = ("log_failure", "log_flattened", "log_system")
 
 Write = Callable[[bytes], object]
 Later = Callable[[float, Callable[[], object]], object]
@@ -93,9 +92,10 @@ class Lines:
 
     def _text(self, event: LogEvent) -> str | None:
         form = event.get("log_format")
-        if not isinstance(form, str) or any(name in event for name in _SPECIAL):
-            return formatEventAsClassicLogText(event)
-        if not self._is_plain(form):
+        special = (
+            "log_failure" in event or "log_system" in event or "log_flattened" in event
+        )
+        if special or not isinstance(form, str) or not self._is_plain(form):
             return formatEventAsClassicLogText(event)
         try:
             text = form.format_map(event)

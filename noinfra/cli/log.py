@@ -9,11 +9,9 @@ from typing import TextIO, cast
 
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.logger import (
-    FilteringLogObserver,
     ILogObserver,
     LogEvent,
     LogLevel,
-    LogLevelFilterPredicate,
     formatEvent,
     globalLogBeginner,
 )
@@ -67,7 +65,7 @@ def observers(
             f"The log {path} cannot be written ({error.strerror}); let this user write "
             "there, or log to stderr with --log -."
         ) from error
-    return Lines(file.write), _from(LogLevel.critical, _alarm(stderr, path))
+    return Lines(file.write), _alarm(stderr, path)
 
 
 def _to(stream: TextIO) -> Write:
@@ -78,14 +76,11 @@ def _to(stream: TextIO) -> Write:
     return write
 
 
-def _from(level: object, observer: ILogObserver) -> ILogObserver:
-    predicate = LogLevelFilterPredicate(defaultLogLevel=level)
-    return FilteringLogObserver(observer, [predicate])
-
-
 def _alarm(stderr: TextIO, path: Path) -> ILogObserver:
     @provider(ILogObserver)
     def alarm(event: LogEvent) -> None:
+        if event.get("log_level") is not LogLevel.critical:
+            return
         text = formatEvent(event).partition("\n")[0].rstrip(".:")
         failure = event.get("log_failure")
         cause = f": {failure.value}" if failure is not None else ""

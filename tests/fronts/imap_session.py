@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from OpenSSL.SSL import Connection
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import (
@@ -13,12 +14,14 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
-from zope.interface import alsoProvides
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from zope.interface import alsoProvides, implementer
 
 from noinfra.config import ImapSettings
 from noinfra.fronts.imap.appending import Session
 from noinfra.fronts.imap.factory import ImapFactory
 from noinfra.fronts.imap.mail import Mail
+from noinfra.fronts.logins import BadLogins
 from noinfra.fronts.smtp.spool import Storage
 from tests.fakes.imap_mail import MemoryMail
 
@@ -62,6 +65,21 @@ class SecureTransport(StringTransport):
     def setTcpKeepAlive(self, enabled: bool) -> None: ...
 
 
+@implementer(IOpenSSLServerConnectionCreator)
+class NoTls:
+    """Makes no connections."""
+
+    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> Connection:
+        raise NotImplementedError
+
+
+class Forgiving(BadLogins):
+    """Holds nothing against anybody."""
+
+    def failed(self, network: str, account: str) -> float:
+        return 0.0
+
+
 def memory_mail() -> MemoryMail:
     """Three messages in the INBOX: unseen, seen, flagged."""
     mail = MemoryMail()
@@ -76,7 +94,7 @@ def imap_factory(
     *,
     clock: IReactorTime | None = None,
     tls: IOpenSSLServerConnectionCreator | None = None,
-    thinking: float = 0.0,
+    bad_logins: BadLogins | None = None,
     **settings: Any,
 ) -> ImapFactory:
     """A factory that answers at once, with low limits."""
@@ -89,8 +107,8 @@ def imap_factory(
         hostname="imap.example",
         storage=Storage(in_thread=maybeDeferred),
         clock=clock or Clock(),
-        tls=tls,
-        thinking=thinking,
+        tls=tls or NoTls(),
+        bad_logins=bad_logins or Forgiving(lambda: 0.0),
     )
 
 

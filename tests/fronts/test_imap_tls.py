@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 from twisted.internet import reactor as installed_reactor
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.threads import deferToThread
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import TestCase
 
 from noinfra.fronts.imap import conversation
@@ -38,9 +37,8 @@ class LoopbackTests(TestCase):
         tls = ServerTls(self_signed("imap.example", Path(self.mktemp())))
         self.mail = memory_mail()
         self.factory = imap_factory(self.mail, clock=reactor, tls=tls)
-        over_tls = TLSMemoryBIOFactory(tls, False, self.factory, reactor)
         self.clear = reactor.listenTCP(0, self.factory, interface="127.0.0.1")
-        self.secure = reactor.listenTCP(0, over_tls, interface="127.0.0.1")
+        self.secure = reactor.listenTCP(0, self.factory.in_tls, interface="127.0.0.1")
         self.addCleanup(self.shut)
 
     def shut(self) -> Deferred[object]:

@@ -12,6 +12,6 @@ A session is a chain of classes, each with the commands of one chapter::
     appending     APPEND, spooled: the whole session
 
 Beside it, reader (octets → lines and literals), view (sequence numbers), rows (what
-FETCH answers), deflate, throttle (failed logins), answers, refusals, maillog; factory,
-which says who may connect; and mail, what all this asks of the use cases.
+FETCH answers), deflate, answers, refusals, maillog; factory, which says who may
+connect; and mail, what all this asks of the use cases.
 """

@@ -126,10 +126,8 @@ class Conversation(IMAP4Server):
         self._wire = cast(Wire, self.transport)
         if ISSLTransport.providedBy(self.transport):
             self._tls = "TLS"
-        self.canStartTLS = (
-            self._tls is None
-            and self.ctx is not None
-            and ITLSTransport.providedBy(self.transport)
+        self.canStartTLS = self._tls is None and ITLSTransport.providedBy(
+            self.transport
         )
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from math import ceil
 from typing import TYPE_CHECKING
 
 from noinfra.app.mailbox_access import Identity
@@ -31,9 +30,6 @@ from noinfra.mail.imap_search import Uids
 
 if TYPE_CHECKING:
     from noinfra.fronts.imap.factory import ImapFactory
-
-# Failed logins until the connection is closed.
-LOGINS = 5
 
 # The states of RFC 9051, 3, and what may be said in each.
 ANY, BEFORE, AFTER, SELECTED = range(4)
@@ -198,7 +194,7 @@ class Entering(Conversation):
         """RFC 9051, 6.2.1."""
         if self._tls is not None:
             raise Bad("TLS is on already.")
-        if not self.canStartTLS or self._server.tls is None:
+        if not self.canStartTLS:
             raise NotOffered("TLS is not offered here.")
         if self._reader:
             raise Injected("Wait for our answer to STARTTLS before you go on. Closing.")
@@ -236,9 +232,8 @@ class Entering(Conversation):
             identity = await self._identify(name.strip(), secret)
         except Refusal as refusal:
             self._log.not_logged_in(name, refusal)
-            await self._think()
             self._failures += 1
-            if self._failures >= LOGINS:
+            if self._failures >= self._server.settings.login_attempts:
                 self._say(refused(self._tag, refusal))
                 raise TooManyLogins("Too many failed logins. Closing.") from refusal
             raise
@@ -251,26 +246,18 @@ class Entering(Conversation):
 
     async def _identify(self, name: str, secret: str) -> Identity:
         """Ask whose login this is, unless too many have failed."""
-        network, account = network_of(self._address), name.lower()
-        throttle = self._server.throttle
-        wait = throttle.wait(network, account)
-        if wait:
-            raise Throttled(
-                f"Too many logins failed; come again in {ceil(wait)} seconds."
-            )
+        network, bad_logins = network_of(self._address), self._server.bad_logins
+        if bad_logins.shut_out(network, name):
+            raise Throttled("Too many logins failed from there; come again later.")
         try:
             identity = await self._server.mail.logins.login(name, secret)
         except Unauthenticated:
-            throttle.failed(network, account)
+            seconds = bad_logins.failed(network, name)
+            if seconds:
+                await self._pause(seconds)
             raise
-        throttle.succeeded(network, account)
+        bad_logins.succeeded(network, name)
         return identity
-
-    async def _think(self) -> None:
-        """Take our time over a failed login."""
-        if self._server.thinking:
-            self._flush()
-            await self._pause(self._server.thinking)
 
     async def recheck(self) -> None:
         """A key or a password has changed: have the client go, if it was its own."""

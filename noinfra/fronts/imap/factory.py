@@ -8,9 +8,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IAddress,
     IOpenSSLServerConnectionCreator,
+    IProtocolFactory,
     IReactorTime,
 )
 from twisted.internet.protocol import Protocol, ServerFactory
+from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from noinfra.config import ImapSettings
 from noinfra.fronts.imap.answers import bye
@@ -19,17 +21,17 @@ from noinfra.fronts.imap.conversation import Conversation
 from noinfra.fronts.imap.mail import Mail
 from noinfra.fronts.imap.maillog import MailLog
 from noinfra.fronts.imap.refusals import Closing, Stopping, TooManyConnections
-from noinfra.fronts.imap.throttle import Throttle
+from noinfra.fronts.logins import BadLogins
 from noinfra.fronts.smtp.factory import network_of
 from noinfra.fronts.smtp.spool import Storage
 from noinfra.fronts.smtp.wire import plain_address
 
-# How long an answer to a failed login takes, in seconds.
-THINKING = 2.0
-
 
 class ImapFactory(ServerFactory):
-    """All IMAP connections of a process, of the port with TLS and of that without."""
+    """All IMAP connections of a process.
+
+    Listen with it for STARTTLS, and with its `in_tls` where TLS comes first.
+    """
 
     noisy = False
 
@@ -41,8 +43,8 @@ class ImapFactory(ServerFactory):
         hostname: str,
         storage: Storage,
         clock: IReactorTime,
-        tls: IOpenSSLServerConnectionCreator | None = None,
-        thinking: float = THINKING,
+        tls: IOpenSSLServerConnectionCreator,
+        bad_logins: BadLogins,
     ) -> None:
         self.mail = mail
         self.settings = settings
@@ -50,8 +52,10 @@ class ImapFactory(ServerFactory):
         self.storage = storage
         self.clock = clock
         self.tls = tls
-        self.thinking = thinking
-        self.throttle = Throttle(clock.seconds)
+        self.bad_logins = bad_logins
+        self.in_tls: IProtocolFactory = TLSMemoryBIOFactory(
+            tls, isClient=False, wrappedFactory=self, clock=clock
+        )
         self.stopping = False
         self._open: dict[Conversation, str] = {}
         self._by_network: Counter[str] = Counter()

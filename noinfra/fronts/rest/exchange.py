@@ -8,14 +8,13 @@ from typing import ClassVar
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
-from twisted.web.server import Request
 
 from noinfra.errors import TooLarge, UnsupportedMediaType
 from noinfra.fronts.rest.answer import Answer
 from noinfra.fronts.rest.deadlines import Deadlines
 from noinfra.fronts.rest.download import Span, download_headers, send_octets
 from noinfra.fronts.rest.limits import Allowance
+from noinfra.fronts.rest.request import ApiRequest
 
 # RFC 9110, 15.3.5 and 15.4.5: what is said of a body would be of another's.
 _BODILESS = (204, 304)
@@ -29,25 +28,25 @@ class Exchange:
 
     :ivar query: as it came, encoded.
     :ivar path: what the path says for the names of its pattern.
-    :ivar gone: the client has closed; nothing may be written any more.
     :ivar key_id: whose request it is, for the log.
     :ivar running: the work on it, while that goes on.
     """
 
-    request: Request
+    request: ApiRequest
     request_id: str
     started: float
     cors: str | None
     body_limit: int
     path: Mapping[str, str] = field(factory=dict)
     allowance: Allowance | None = None
-    gone: bool = False
     key_id: str | None = None
     running: Deferred[None] | None = None
     _log: ClassVar[Logger] = Logger("noinfra.web")
 
-    def __attrs_post_init__(self) -> None:
-        self.request.notifyFinish().addErrback(self._lost)
+    @property
+    def gone(self) -> bool:
+        """The client has closed; nothing may be written any more."""
+        return self.request.gone
 
     @property
     def query(self) -> bytes:
@@ -110,27 +109,21 @@ class Exchange:
         self._begin(answer, None)
 
     def _begin(self, answer: Answer, length: int | None) -> None:
-        request = self.request
-        request.setResponseCode(answer.status)
-        put = request.responseHeaders.setRawHeaders
-        put(b"X-Request-Id", (self.request_id.encode(),))
-        if answer.status not in _BODILESS:
-            put(b"Content-Type", (answer.content_type,))
-            if length is not None:
-                put(b"Content-Length", (b"%d" % length,))
-        if self.allowance is not None:
-            put(b"RateLimit-Limit", (b"%d" % self.allowance.limit,))
-            put(b"RateLimit-Remaining", (b"%d" % self.allowance.remaining,))
-            put(b"RateLimit-Reset", (b"%d" % self.allowance.reset,))
+        fields = {b"X-Request-Id": self.request_id.encode()}
+        if answer.status in _BODILESS:
+            length = None
+        else:
+            fields[b"Content-Type"] = answer.content_type
+        if (allowance := self.allowance) is not None:
+            fields[b"RateLimit-Limit"] = b"%d" % allowance.limit
+            fields[b"RateLimit-Remaining"] = b"%d" % allowance.remaining
+            fields[b"RateLimit-Reset"] = b"%d" % allowance.reset
         if self.cors is not None:
-            put(b"Access-Control-Allow-Origin", (self.cors.encode(),))
-            put(b"Access-Control-Expose-Headers", (_EXPOSED,))
-            put(b"Vary", (b"Origin",))
-        for name, value in answer.headers:
-            put(name, (value,))
-
-    def _lost(self, _: Failure) -> None:
-        self.gone = True
+            fields[b"Access-Control-Allow-Origin"] = self.cors.encode()
+            fields[b"Access-Control-Expose-Headers"] = _EXPOSED
+            fields[b"Vary"] = b"Origin"
+        fields.update(answer.headers)
+        self.request.begin(answer.status, fields, length)
 
 
 _EXPOSED = (
