@@ -10,6 +10,7 @@ from noinfra.store.contents import Contents
 from noinfra.store.database import Database
 from noinfra.store.failures import ForeignKeyViolation
 from noinfra.store.idempotency import Idempotencies
+from noinfra.store.mailboxes import Folders
 
 
 @frozen
@@ -26,6 +27,7 @@ class Upkeep:
         try:
             await Contents(on).sweep_spool()
             await Idempotencies(on).sweep()
+            await Folders(on).forget()
             while await Contents(on).sweep():
                 self._log.debug("looked at contents that were noted as unused")
         except ForeignKeyViolation:

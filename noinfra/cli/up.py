@@ -85,6 +85,10 @@ def announcement(ready: Ready) -> str:
     if "submission" in ready.addresses:
         lines.append(f"  submission   {ready.addresses['submission']} (STARTTLS)")
         lines.append(f"               {ready.addresses['submissions']} (TLS)")
+    if "imaps" in ready.addresses:
+        lines.append(f"  IMAP         {ready.addresses['imaps']} (TLS)")
+    if "imap" in ready.addresses:
+        lines.append(f"               {ready.addresses['imap']} (STARTTLS)")
     if "web" in ready.addresses:
         lines.append(f"  HTTP         {ready.base_url}")
     lines.append(f"  mail domain  {ready.domain}")

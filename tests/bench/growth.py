@@ -79,15 +79,20 @@ class Asked:
         return [self._path(number) for _ in range(count)]
 
     def _path(self, number: int) -> str:
-        messages = f"{self._base}/messages"
-        return (
-            f"{messages}?limit=50&{next(self._fresh)}",
-            f"{messages}?limit=50&cursor={next(self._messages)}",
-            f"{messages}?limit=50&unread=true&{next(self._fresh)}",
-            f"{messages}/{next(self._messages)}",
-            f"{self._base}/threads?limit=50&{next(self._fresh)}",
-            f"{self._base}/threads/{next(self._threads)}",
-        )[number]
+        messages, threads = f"{self._base}/messages", f"{self._base}/threads"
+        match TITLES[number]:
+            case "list of 50":
+                return f"{messages}?limit=50&{next(self._fresh)}"
+            case "list of 50, from anywhere":
+                return f"{messages}?limit=50&cursor={next(self._messages)}"
+            case "list of 50 unread":
+                return f"{messages}?limit=50&unread=true&{next(self._fresh)}"
+            case "get of one":
+                return f"{messages}/{next(self._messages)}"
+            case "page of 50 threads":
+                return f"{threads}?limit=50&{next(self._fresh)}"
+            case _:
+                return f"{threads}/{next(self._threads)}"
 
 
 def fresh() -> Iterator[str]:

@@ -182,6 +182,7 @@ async def start_daemon(
     free = {
         "edge": {"port": 0},
         "submission": {"port": 0, "tls_port": 0},
+        "imap": {"tls_port": 0},
         "web": {"port": 0},
     }
     file.write_text(toml(merged(free, settings)))

@@ -162,7 +162,7 @@ class OutboundTests(TestCase):
         self.assertEqual(await daemon.stop(), 0)
         self.assertLess(len(sink.subjects()), 40)
         daemon = await start_daemon(self, routes, state=daemon.state)
-        await until(lambda: len(sink.subjects()) == 40)
+        await until(lambda: len(sink.subjects()) == 40, 10)
         self.assertEqual(sink.subjects(), Counter(sent))
 
     # The relay's word that we stop is taken for the peer's, and puts mail off.

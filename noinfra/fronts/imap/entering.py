@@ -259,6 +259,11 @@ class Entering(Conversation):
         bad_logins.succeeded(network, name)
         return identity
 
+    def used(self, credential_id: str) -> bool:
+        """Whether the client logged in with this; with anything, if it is empty."""
+        identity = self._identity
+        return identity is not None and credential_id in ("", identity.credential_id)
+
     async def recheck(self) -> None:
         """A key or a password has changed: have the client go, if it was its own."""
         identity = self._identity

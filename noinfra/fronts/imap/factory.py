@@ -93,10 +93,10 @@ class ImapFactory(ServerFactory):
             at_rest, self._at_rest = self._at_rest, None
             at_rest.callback(None)
 
-    def recheck(self) -> None:
-        """Keys or passwords have changed: end the sessions that had them."""
+    def recheck(self, credential_id: str = "") -> None:
+        """A key or a password has changed, or any may have: end what it had opened."""
         for session in tuple(self._open):
-            if isinstance(session, Session):
+            if isinstance(session, Session) and session.used(credential_id):
                 Deferred.fromCoroutine(session.recheck()).addErrback(
                     MailLog("-").not_rechecked
                 )
