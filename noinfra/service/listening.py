@@ -1,4 +1,4 @@
-"""The servers of the roles that this process runs, and the ports that they listen on."""
+"""The servers of the roles that this process runs, and where they listen."""
 
 from __future__ import annotations
 
