@@ -139,6 +139,8 @@ class Outcome:
     `relayed` (RFC 3461, 5.2.2)."""
     uncertain: bool = False
     """The peer fell silent after the final dot: it may have the message already."""
+    put_off: bool = False
+    """We stop before anybody decided: this was no try, and the next one is due now."""
 
 
 class Relay(Protocol):

@@ -175,16 +175,20 @@ class Deliver:
     async def _carry(self, parcel: _Parcel, octets: bytes | None) -> None:
         try:
             outcomes = await self._outcomes(parcel, octets)
-            done = [
-                settlement(claimed, outcome, self.schedule, self.now())
+            tried = [
+                (settlement(claimed, outcome, self.schedule, self.now()), outcome)
                 for claimed, outcome in zip(parcel.claimed, outcomes, strict=True)
+                # Given back as we stop, at the end.
+                if not outcome.put_off
             ]
-            told = [
-                one
-                for one, outcome in zip(done, outcomes, strict=True)
-                if await self._report(one, outcome)
-            ]
+            told = [one for one, outcome in tried if await self._report(one, outcome)]
             await self.settler.settle(*told)
+            self._wake_by(
+                min(
+                    (one.due_at for one in told if one.status == "deferred"),
+                    default=None,
+                )
+            )
         except Exception:
             # Not settled: the lease runs out, and it is tried again.
             self._log.failure(
@@ -193,6 +197,16 @@ class Deliver:
             )
         finally:
             self._release(parcel)
+
+    def _wake_by(self, due_at: datetime | None) -> None:
+        """Sleep no longer than until then; nothing else tells of a retry that is set."""
+        if due_at is None or self._later is None or not self._later.active():
+            # Whoever claims now looks at the clock after.
+            self._again = self._again or due_at is not None
+            return
+        seconds = max((due_at - self.now()).total_seconds(), _SHORTEST)
+        if self._later.getTime() > self.clock.seconds() + seconds:
+            self._later.reset(seconds)
 
     async def _outcomes(
         self, parcel: _Parcel, octets: bytes | None

@@ -41,7 +41,9 @@ from noinfra.net.verdict import (
 
 MAX_SHUNNED = 10_000
 
-_STOPPING = deferred(421, "4.3.2", "This server is about to stop.")
+_STOPPING = evolve(
+    deferred(421, "4.3.2", "This server is about to stop."), put_off=True
+)
 
 
 class SmtpRelay:
@@ -294,6 +296,7 @@ def _outcome(
         attempts=attempts,
         dsn_passed_on=last.dsn,
         uncertain=last.uncertain,
+        put_off=last.put_off,
     )
 
 

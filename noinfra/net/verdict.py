@@ -22,6 +22,8 @@ class Verdict:
     """The final dot was sent and not answered."""
     dsn: bool = False
     """The host took over the duty to report."""
+    put_off: bool = False
+    """We stop, and no host has decided."""
 
 
 class Unroutable(Exception):

@@ -172,13 +172,17 @@ class Queue:
 
     async def release(self, lease: str) -> int:
         """Give back all that a holder has: we stop, or it died."""
-        return await self._on.statement(
+        released = await self._on.statement(
             """
             update delivery set due_at = now(), lease = null
             where lease = %(lease)s and status in ('queued', 'deferred')
             """,
             lease=lease,
         )
+        if released:
+            # The others sleep until what they know of is due.
+            await self._on.statement("select pg_notify('noinfra_due', '')")
+        return released
 
     async def last_tried(self, delivery_id: str) -> datetime | None:
         """When the last attempt of a delivery ended, if there was one."""

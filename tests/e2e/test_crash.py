@@ -166,7 +166,6 @@ class OutboundTests(TestCase):
         self.assertEqual(sink.subjects(), Counter(sent))
 
     # The relay's word that we stop is taken for the peer's, and puts mail off.
-    test_stop.todo = "mail that waits when we stop is deferred as if it had been tried"
 
 
 def send_many(api: Api, inbox: str, first: int, number: int) -> list[str]:
