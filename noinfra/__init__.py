@@ -12,7 +12,8 @@ Five packages, one direction::
 ``app``
     What we do: use cases, one method for each thing that a caller can ask.
 ``fronts``
-    How one asks us: SMTP, REST and its dialects, WebSocket, server-sent events.
+    How one asks us: SMTP in and submission, IMAP, REST and its dialects, WebSocket,
+    server-sent events.
 ``net``
     How we reach others: DNS, outbound SMTP.
 ``service``

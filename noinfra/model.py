@@ -86,8 +86,8 @@ class Message:
     ``from_``, ``to_``, ``cc``, ``bcc`` and ``reply_to`` are JSON arrays of mailboxes in
     header form; ``attachments`` is a JSON array of `noinfra.app.content.Attachment`.
     ``state`` is ``received`` for inbound mail, and for outbound mail the worst of its
-    deliveries: ``queued``, ``deferred``, ``delivered`` or ``failed``. What a mail client
-    filed is a ``draft``, or ``stored``.
+    deliveries: ``queued``, ``deferred``, ``delivered`` or ``failed``. What a mail
+    client filed is a ``draft``, or ``stored``.
     """
 
     message_id: str

@@ -29,9 +29,8 @@ MAY_IMPORT = {
     "fronts": {"fronts", "app", "mail", *GROUND},
     "net": {"net", "mail", *GROUND},
     "service": {"fronts", "app", "store", "mail", "net", "ready", *GROUND},
-    # It builds what a command needs, as the service does for the daemon: doctor asks the
-    # DNS by itself.
-    "cli": {"cli", "service", "app", "store", "net", "ready", *GROUND},
+    # It builds what a command needs, as the service does for the daemon.
+    "cli": {"cli", "service", "app", "store", "ready", *GROUND},
 }
 
 # What mail must do without: the reactor, the database, HTTP, and everything that waits.

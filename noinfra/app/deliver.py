@@ -199,7 +199,7 @@ class Deliver:
             self._release(parcel)
 
     def _wake_by(self, due_at: datetime | None) -> None:
-        """Sleep no longer than until then; nothing else tells of a retry that is set."""
+        """Sleep no longer than until then; nothing else tells that a retry is set."""
         if due_at is None or self._later is None or not self._later.active():
             # Whoever claims now looks at the clock after.
             self._again = self._again or due_at is not None

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 from datetime import UTC, datetime
-from typing import cast
 
 import msgspec
 from twisted.internet.posixbase import PosixReactorBase
@@ -22,9 +21,6 @@ from noinfra.cli.settings import settings, settings_arguments
 from noinfra.cli.verdict import Verdict, fail, ok, report
 from noinfra.config import Config
 from noinfra.errors import ConfigurationError, Refusal
-from noinfra.net.dns import DnsResolver
-from noinfra.net.dns_servers import Server
-from noinfra.net.reactor import NetReactor
 from noinfra.ready import Ready
 from noinfra.store.keys import DkimKey, DkimKeys
 
@@ -66,12 +62,13 @@ async def _dns(
     config: Config, reactor: PosixReactorBase, keys: list[DkimKey]
 ) -> list[Verdict]:
     """What the resolvers that the daemon would ask say of us."""
+    # Only now: it installs the reactor.
+    from noinfra.service.outbound import make_resolver
+
     try:
-        servers = [Server.at(text) for text in config.dns.servers]
-    except ValueError as error:
-        remedy = "Write 192.0.2.1 or 192.0.2.1:53."
-        return [fail("dns", f"setting dns.servers: {error}", remedy)]
-    resolver = DnsResolver(cast(NetReactor, reactor), servers)
+        resolver = make_resolver(config, reactor)
+    except ConfigurationError as error:
+        return [fail("dns", str(error), "Write 192.0.2.1 or 192.0.2.1:53.")]
     return await published(resolver, config.domain, config.hostname, keys)
 
 

@@ -72,7 +72,8 @@ class SubmitTest(DatabaseTest):
         )
         homes, filer = Homes(directory), Filer(self.database)
         self.letters = Letters(self.database)
-        self.inboxes = Inboxes(self.database, directory, homes, DOMAIN)
+        passwords = Passwords(self.database)
+        self.inboxes = Inboxes(self.database, directory, homes, DOMAIN, passwords)
         self.keys = Keys(self.database, directory)
         await Bootstrap(self.database, self.inboxes, self.keys).prepare(
             f"postmaster@{DOMAIN}"

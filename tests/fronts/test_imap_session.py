@@ -216,15 +216,18 @@ class AccessTests(SynchronousTestCase):
         self.assertFalse(other.transport.disconnecting)
 
     def test_revoked_at_work(self) -> None:
-        """Within a command it is cut off."""
+        """Within a command it ends, too, and nothing is said behind the reason."""
         mail = memory_mail()
         factory = imap_factory(mail)
         client = Client(factory)
-        mail.delay = Deferred  # never fires
+        waiting: Deferred[None] = Deferred()
+        mail.delay = lambda: waiting
         client.says(b"a SELECT INBOX")
         mail.good = False
-        factory.recheck()
-        self.assertTrue(client.transport.disconnected or client.transport.disconnecting)
+        factory.recheck("key_1")
+        waiting.callback(None)
+        self.assertRegex(client.heard(), rb"\A\* BYE \[EXPIRED\] [^\r]+\r\n\Z")
+        self.assertTrue(client.transport.disconnecting)
 
     def test_no_database_before_login(self) -> None:
         """Whatever is said before login, the use cases hear of the login alone."""

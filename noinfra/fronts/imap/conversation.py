@@ -432,17 +432,18 @@ class Conversation(IMAP4Server):
     async def _read(self) -> None:
         """Wait for the client to read what we said."""
         self._flush()
-        if not self._clogged:
-            return
         if self._lost or self._closing:
             raise Disconnected
+        if not self._clogged:
+            return
         self._reading = Deferred()
         self.setTimeout(self._server.settings.stall)
         await self._reading
         self.setTimeout(None)
 
     def _say(self, octets: bytes) -> None:
-        if not octets:
+        # Behind BYE there is nothing, even if a command was still at work.
+        if not octets or self._closing:
             return
         self._out.append(octets)
         self._pending += len(octets)
@@ -484,14 +485,14 @@ class Conversation(IMAP4Server):
             self._wire.abortConnection()
 
     def dismiss(self, refusal: Closing) -> None:
-        """Have the client go: with a word when between commands, else at once."""
+        """Have the client go at once, whatever it does; with a word where one fits."""
         if self._closing:
             return
-        if self._between:
-            self._end(refusal)
-        else:
+        if self._midway:
             self._log.closing(refusal)
             self._abort()
+        else:
+            self._end(refusal)
 
     def stop(self) -> None:
         """Our service stops: go now when between commands, else after this one."""
