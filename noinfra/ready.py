@@ -32,8 +32,8 @@ class Ready:
     """A daemon that serves.
 
     ``ports`` and ``addresses`` (``host:port``) are by listener, as far as this process
-    has them: ``smtp``, ``submission`` and ``imap`` (STARTTLS), ``submissions`` and ``imaps``
-    (TLS), and ``web``.
+    has them: ``smtp``, ``submission`` and ``imap`` (STARTTLS), ``submissions`` and
+    ``imaps`` (TLS), and ``web``.
     """
 
     base_url: str

@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "app": {"app", "store", "mail", *GROUND},
     "fronts": {"fronts", "app", "mail", *GROUND},
     "net": {"net", "mail", *GROUND},
-    "service": {"fronts", "app", "store", "mail", "net", "ready", *GROUND},
+    "service": {"service", "fronts", "app", "store", "mail", "net", "ready", *GROUND},
     # It builds what a command needs, as the service does for the daemon.
     "cli": {"cli", "service", "app", "store", "ready", *GROUND},
 }

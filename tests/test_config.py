@@ -123,7 +123,7 @@ class DecodeTests(SynchronousTestCase):
     def test_no_role(self) -> None:
         """A process that does nothing is an error."""
         self.assertIn("setting roles", self.said({"roles": []}))
-        self.assertIn("setting roles", self.said({"roles": ["imap"]}))
+        self.assertIn("setting roles", self.said({"roles": ["pop"]}))
 
     @settings(deadline=None, max_examples=300)
     @given(
