@@ -13,7 +13,7 @@ from noinfra.app.access import PERMISSIONS, Access
 from noinfra.app.agents import NewAgent
 from noinfra.app.events import Ended, cursor_of
 from noinfra.app.health import Healthy
-from noinfra.app.inboxes import Created
+from noinfra.app.inboxes import Created, InboxPassword
 from noinfra.app.keys import NewKey
 from noinfra.app.letters import Letter, Octets
 from noinfra.app.listing import Listing
@@ -341,6 +341,10 @@ def answers() -> dict[str, Any]:
         "inboxes.get": INBOX,
         "inboxes.update": INBOX,
         "inboxes.delete": None,
+        "inboxes.rotate_password": InboxPassword(
+            inbox_id=INBOX.inbox_id, address=INBOX.address, password="b2n5-spju"
+        ),
+        "inboxes.remove_password": None,
         "messages.list": listing(MESSAGE),
         "messages.get": LETTER,
         "messages.raw": octets(b"Subject: Hello\r\n\r\nHello.\r\n"),

@@ -28,6 +28,7 @@ BODIES: dict[str, dict[str, Any]] = {
         "clientId": "billing-1",
     },
     "inboxes.update": {"displayName": "Billing, Example Ltd"},
+    "inboxes.rotatePassword": {},
     "messages.send": {
         "to": ["Ada Lovelace <ada@example.com>"],
         "subject": "Hello from an agent",
