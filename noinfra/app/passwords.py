@@ -58,19 +58,23 @@ class Passwords:
         hashed = await self._in_turn(secret, os.urandom(16))
         password_id = new_id("pwd_")
         async with self.database.tenant(home.customer_id) as tx:
-            made = await PasswordTable(tx).put(
-                home.inbox_id, home.customer_id, password_id, hashed
-            )
+            table = PasswordTable(tx)
+            before = await table.get(home.inbox_id)
+            made = await table.put(home.inbox_id, home.customer_id, password_id, hashed)
             if not made:
                 raise NotFound(f"There is no inbox {home.address}.")
+            if before is not None:
+                await table.tell(before.password_id)
             await self._tell(Events(tx), home, "inbox.password.created", password_id)
         return NewPassword(password_id=password_id, secret=secret)
 
     async def remove(self, home: Home) -> None:
         """End the password of an inbox, if it has one."""
         async with self.database.tenant(home.customer_id) as tx:
-            password_id = await PasswordTable(tx).remove(home.inbox_id)
+            table = PasswordTable(tx)
+            password_id = await table.remove(home.inbox_id)
             if password_id is not None:
+                await table.tell(password_id)
                 await self._tell(
                     Events(tx), home, "inbox.password.deleted", password_id
                 )

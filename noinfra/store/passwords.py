@@ -63,3 +63,9 @@ class Passwords:
             inbox_id=inbox_id,
         )
         return rows[0][0] if rows else None
+
+    async def tell(self, password_id: str) -> None:
+        """Have every process end what a password that is gone had opened."""
+        await self._on.statement(
+            "select pg_notify('noinfra_key', %(password_id)s)", password_id=password_id
+        )
