@@ -3,12 +3,15 @@
 Between the peer's 250 and our commit lies a moment in which a crash sends twice;
 nothing is lost. A holder that dies leaves a lease behind, and what it held is due again
 when that ends, or when the same holder comes back.
+
+Mail that is sent in this process need not be claimed: while nothing else waits and its
+destination takes mail, it is filed under our lease, and carried from memory.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from attrs import define, field, frozen
@@ -26,6 +29,7 @@ from noinfra.boundaries import Attempt, Octets, Outcome, Relay
 from noinfra.errors import TemporaryFailure
 from noinfra.store.contents import Contents
 from noinfra.store.database import Database
+from noinfra.store.filing import Lease
 from noinfra.store.queue import Claimed, Queue, Settlement
 
 # A lease, and how often it is renewed while we are at it, in seconds.
@@ -36,6 +40,10 @@ _MOST = 400
 _MOST_EACH = 100
 # How many octets are read ahead at once, for small mail.
 _AT_ONCE = 4 * 1024 * 1024
+# Mail up to this size is carried from memory: so much times _MOST may be there.
+_CARRIED = 64 * 1024
+# How many destinations we remember to take mail.
+_MOST_WELL = 10_000
 # The longest sleep, and the shortest.
 _LONGEST = 60.0
 _SHORTEST = 0.25
@@ -72,7 +80,13 @@ class Deliver:
     lease: str
     paused: bool = False
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    _held: dict[str, Claimed] = field(factory=dict)
+    # Destinations by delivery, and how many there are of each.
+    _held: dict[str, str] = field(factory=dict)
+    _busy: Counter[str] = field(factory=Counter)
+    # Destinations that took the last mail we brought them.
+    _well: set[str] = field(factory=set)
+    # Whether all that was due when we last looked is ours.
+    _caught_up: bool = False
     _running: bool = False
     _claiming: Deferred[None] | None = None
     _again: bool = False
@@ -118,6 +132,36 @@ class Deliver:
         self._claiming = Deferred()
         Deferred.fromCoroutine(self._claim_all())
 
+    def expect(self, size: int, coming: Mapping[str, str]) -> Lease | None:
+        """The lease of mail about to be filed, if it is ours from the beginning.
+
+        Then it counts as held: `carry` it once it is filed, or `forget` it. Otherwise
+        it is to wait its turn in the queue.
+
+        :param coming: destinations by delivery.
+        """
+        if not self._running or self.paused or size > _CARRIED:
+            return None
+        counts = Counter(coming.values())
+        if len(self._held) + len(coming) > _MOST or any(
+            self._busy[name] + n > _MOST_EACH for name, n in counts.items()
+        ):
+            # What comes next may not overtake it.
+            self._caught_up = False
+        if not self._caught_up or not self._well.issuperset(counts):
+            return None
+        self._hold(coming)
+        return Lease(self.lease, _LEASE)
+
+    def carry(self, claimed: Sequence[Claimed], octets: bytes) -> None:
+        """Carry what was expected, now that it is filed."""
+        for parcel in _parcels(claimed):
+            Deferred.fromCoroutine(self._carry(parcel, octets))
+
+    def forget(self, delivery_ids: Iterable[str]) -> None:
+        """What was expected was not filed; or who knows, and then its lease ends."""
+        self._let_go(delivery_ids)
+
     async def _claim_all(self) -> None:
         wait = _LONGEST
         try:
@@ -139,24 +183,30 @@ class Deliver:
         """Claim what is due, as far as there is room; how long to sleep after."""
         room = _MOST - len(self._held)
         if room <= 0:
+            self._caught_up = False
             return _FULL
-        busy = Counter(one.destination for one in self._held.values())
         queue = Queue(self.database.single(None))
         claimed = await queue.claim(
-            self.lease, seconds=_LEASE, held=busy, each=_MOST_EACH, limit=room
+            self.lease,
+            seconds=_LEASE,
+            held=self._busy.copy(),
+            each=_MOST_EACH,
+            limit=room,
         )
         if claimed:
             # Until they are carried they are not ours: what fails here is left to the
             # end of the lease.
             octets = await self._small_octets(claimed)
-            self._held.update({one.delivery_id: one for one in claimed})
+            self._hold({one.delivery_id: one.destination for one in claimed})
             for parcel in _parcels(claimed):
                 Deferred.fromCoroutine(
                     self._carry(parcel, octets.get(parcel.first.content_id))
                 )
+        full = [name for name, n in self._busy.items() if n >= _MOST_EACH]
+        self._caught_up = len(claimed) < room and not full
+        if self._again or len(claimed) >= room:
             self._again = True
             return _LONGEST
-        full = [name for name, n in busy.items() if n >= _MOST_EACH]
         due = await queue.next_due(full)
         return _LONGEST if due is None else min(max(due, _SHORTEST), _LONGEST)
 
@@ -175,6 +225,7 @@ class Deliver:
     async def _carry(self, parcel: _Parcel, octets: bytes | None) -> None:
         try:
             outcomes = await self._outcomes(parcel, octets)
+            self._learn(parcel.first.destination, outcomes)
             tried = [
                 (settlement(claimed, outcome, self.schedule, self.now()), outcome)
                 for claimed, outcome in zip(parcel.claimed, outcomes, strict=True)
@@ -196,7 +247,7 @@ class Deliver:
                 message_id=parcel.first.message_id,
             )
         finally:
-            self._release(parcel)
+            self._let_go(one.delivery_id for one in parcel.claimed)
 
     def _wake_by(self, due_at: datetime | None) -> None:
         """Sleep no longer than until then; nothing else tells that a retry is set."""
@@ -246,15 +297,32 @@ class Deliver:
             )
         return True
 
-    def _release(self, parcel: _Parcel) -> None:
-        destination = parcel.first.destination
-        busy = sum(one.destination == destination for one in self._held.values())
-        before = len(self._held)
-        for one in parcel.claimed:
-            self._held.pop(one.delivery_id, None)
-        gone = before - len(self._held)
+    def _learn(self, destination: str, outcomes: Iterable[Outcome]) -> None:
+        """Remember whether the destination takes mail; one that waits is no sign."""
+        if any(one.status == "deferred" for one in outcomes):
+            self._well.discard(destination)
+            return
+        if len(self._well) >= _MOST_WELL:
+            self._well.clear()
+        self._well.add(destination)
+
+    def _hold(self, coming: Mapping[str, str]) -> None:
+        self._held.update(coming)
+        self._busy.update(coming.values())
+
+    def _let_go(self, delivery_ids: Iterable[str]) -> None:
+        before, falls = len(self._held), False
+        gone: Counter[str] = Counter()
+        for delivery_id in delivery_ids:
+            if (destination := self._held.pop(delivery_id, None)) is not None:
+                gone[destination] += 1
+        for destination, n in gone.items():
+            falls = falls or _falls(self._busy[destination], n, _MOST_EACH)
+            self._busy[destination] -= n
+            if not self._busy[destination]:
+                del self._busy[destination]
         # Many at a time: a claim for each that ends would be a walk for each.
-        if _falls(before, gone, _MOST) or _falls(busy, gone, _MOST_EACH):
+        if falls or _falls(before, before - len(self._held), _MOST):
             self.wake()
         if not self._held and self._idle is not None:
             idle, self._idle = self._idle, None

@@ -5,10 +5,11 @@ What is stored is what is sent. All ways of sending come through `Release.releas
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 
 from noinfra.app.access import Access
 from noinfra.app.content import derive, json_of
@@ -19,7 +20,9 @@ from noinfra.app.receive import announcement
 from noinfra.app.signing import Signing
 from noinfra.errors import InboxSuspended
 from noinfra.mail.mailbox import Address, Mailbox
-from noinfra.store.filing import Filing, Idempotency, NewDelivery
+from noinfra.model import Message
+from noinfra.store.filing import Filed, Filing, Idempotency, Lease, NewDelivery
+from noinfra.store.queue import Claimed
 
 
 @frozen(kw_only=True)
@@ -71,6 +74,19 @@ def require_active(home: Home) -> None:
         )
 
 
+class Carrier(Protocol):
+    """Who may carry mail at once, so that it need not go through the queue."""
+
+    def expect(self, size: int, coming: Mapping[str, str]) -> Lease | None:
+        """The lease of these deliveries, by destination, if it takes them at once."""
+
+    def carry(self, claimed: Sequence[Claimed], octets: bytes) -> None:
+        """Carry what was expected."""
+
+    def forget(self, delivery_ids: Sequence[str]) -> None:
+        """What was expected does not come."""
+
+
 @define
 class Release:
     """The last step of every way to send."""
@@ -78,11 +94,13 @@ class Release:
     filer: Filer
     signing: Signing
     lifetime: timedelta
+    carrier: Carrier | None = None
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
-    async def release(self, access: Access, home: Home, outbound: Outbound) -> None:
+    async def release(self, access: Access, home: Home, outbound: Outbound) -> Message:
         """Sign the mail, and put it on its way; it is on disk once this returns.
 
+        :returns: the message as it was filed.
         :raises UniqueViolation: its Idempotency-Key is taken.
         """
         at = self.now()
@@ -129,7 +147,27 @@ class Release:
             ],
             idempotency=outbound.idempotency,
         )
-        await self.filer.file([filing])
+        filed = await self._file(filing, octets)
+        return _message(filing, filed)
+
+    async def _file(self, filing: Filing, octets: bytes) -> Filed:
+        """File it, for who carries it at once or for the queue."""
+        coming = {one.delivery_id: one.destination for one in filing.deliveries}
+        carrier = self.carrier
+        lease = carrier and carrier.expect(len(octets), coming)
+        if carrier is None or lease is None:
+            (filed,) = await self.filer.file([filing])
+            return filed
+        deliveries = [evolve(one, lease=lease) for one in filing.deliveries]
+        try:
+            (filed,) = await self.filer.file([evolve(filing, deliveries=deliveries)])
+        except BaseException:
+            carrier.forget(list(coming))
+            raise
+        carrier.carry(
+            [_claimed(filing, filed, one) for one in filing.deliveries], octets
+        )
+        return filed
 
     def _delivery(
         self, outbound: Outbound, addressee: Addressee, at: datetime
@@ -148,3 +186,63 @@ class Release:
             ret=reports.ret if reports else None,
             envid=reports.envid if reports else None,
         )
+
+
+def _message(filing: Filing, filed: Filed) -> Message:
+    """The row, as reading it back would show it."""
+    return Message(
+        message_id=filing.message_id,
+        customer_id=filing.customer_id,
+        inbox_id=filing.inbox_id,
+        folder="Sent",
+        uid=filed.uid,
+        modseq=filed.modseq,
+        thread_id=filed.thread_id,
+        content_id=filed.content_id,
+        direction=filing.direction,
+        state=filing.state,
+        labels=list(filing.labels),
+        mail_from=filing.mail_from,
+        rcpt_to=filing.rcpt_to,
+        tag=filing.tag,
+        rfc_message_id=filing.rfc_message_id,
+        in_reply_to=filing.in_reply_to,
+        reference_ids=list(filing.reference_ids),
+        subject=filing.subject,
+        from_=filing.from_,
+        to_=filing.to_,
+        cc=filing.cc,
+        bcc=filing.bcc,
+        reply_to=filing.reply_to,
+        preview=filing.preview,
+        attachments=filing.attachments,
+        size=filing.size,
+        sent_at=filing.sent_at,
+        received_at=filing.received_at,
+        updated_at=filing.received_at,
+        key_id=filing.key_id,
+    )
+
+
+def _claimed(filing: Filing, filed: Filed, delivery: NewDelivery) -> Claimed:
+    """The row, as claiming it would show it."""
+    return Claimed(
+        delivery_id=delivery.delivery_id,
+        customer_id=filing.customer_id,
+        inbox_id=filing.inbox_id,
+        message_id=filing.message_id,
+        content_id=filed.content_id,
+        size=filing.size,
+        mail_from=delivery.mail_from,
+        rcpt_to=delivery.rcpt_to,
+        destination=delivery.destination,
+        ill=False,
+        attempts=0,
+        created_at=delivery.due_at,
+        expires_at=delivery.expires_at,
+        wants_dsn=delivery.wants_dsn,
+        notify=delivery.notify,
+        orcpt=delivery.orcpt,
+        ret=delivery.ret,
+        envid=delivery.envid,
+    )

@@ -197,14 +197,13 @@ class Send:
                 return sent
         outgoing = await written()
         try:
-            message_id = await self._release(access, home, request, outgoing, key)
+            message = await self._release(access, home, request, outgoing, key)
         except UniqueViolation as error:
             # The same request is under way beside us, and was first.
             sent = await self._sent_before(home, key) if key is not None else None
             if error.constraint != "idempotency_key" or sent is None:
                 raise
             return sent
-        message = await self.letters.message(home, message_id)
         return Sent(message=message, created=True)
 
     async def _sent_before(self, home: Home, key: Idempotency) -> Sent | None:
@@ -228,14 +227,14 @@ class Send:
         request: Written,
         outgoing: Outgoing,
         key: Idempotency | None,
-    ) -> str:
-        composition, message_id = outgoing.composition, new_id("msg_")
+    ) -> Message:
+        composition = outgoing.composition
         answered = composition.in_reply_to
-        await self.release.release(
+        return await self.release.release(
             access,
             home,
             Outbound(
-                message_id=message_id,
+                message_id=new_id("msg_"),
                 octets=await self._composed(outgoing),
                 domain=home.domain,
                 mail_from=home.address,
@@ -252,7 +251,6 @@ class Send:
                 idempotency=key,
             ),
         )
-        return message_id
 
     async def _composed(self, outgoing: Outgoing) -> bytes:
         """The octets.

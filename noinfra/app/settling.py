@@ -17,6 +17,7 @@ from noinfra.store.database import Database
 from noinfra.store.queue import Claimed, Settlement, Trouble, remember, settle
 
 _AT_ONCE = 500
+_MOST_ILL = 10_000
 _TRIES = 6
 # RFC 5321, 3.8: the peer shuts down; nothing was said of the recipient.
 _CLOSING = 421
@@ -110,6 +111,8 @@ class Settler:
     database: Database
     lease: str
     _waiting: deque[_Job] = field(factory=deque)
+    # Destinations that were in trouble when we last heard.
+    _ill: set[str] = field(factory=set)
     _running: Deferred[None] | None = None
 
     async def settle(self, *settlements: Settlement) -> None:
@@ -157,14 +160,28 @@ class Settler:
         """
         for tries_left in reversed(range(_TRIES)):
             try:
-                async with self.database.system() as tx:
-                    await settle(tx, self.lease, settlements)
-                    await remember(tx, *_found(settlements))
+                on = self.database.single(None)
+                await settle(on, self.lease, settlements)
+                await self._remember(settlements)
             except TemporaryFailure:
                 if not tries_left:
                     raise
             else:
                 return
+
+    async def _remember(self, settlements: list[Settlement]) -> None:
+        """Note which destinations fell ill, and which of those that were are well."""
+        troubled, well = _found(settlements)
+        was_ill = {one.claimed.destination for one in settlements if one.claimed.ill}
+        recovered = [name for name in well if name in was_ill or name in self._ill]
+        if troubled or recovered:
+            async with self.database.system() as tx:
+                await remember(tx, troubled, recovered)
+        self._ill.difference_update(recovered)
+        if len(self._ill) >= _MOST_ILL:
+            # What is claimed from here on says so itself.
+            self._ill.clear()
+        self._ill.update(one.destination for one in troubled)
 
 
 def _found(settlements: list[Settlement]) -> tuple[list[Trouble], list[str]]:

@@ -168,6 +168,8 @@ class Daemon(MultiService):
             await closing
 
         await deliver.start()
+        # What is sent here, and not by another process, it carries from memory.
+        parts.release.carrier = deliver
         self._running.push_async_callback(stop)
         return deliver
 

@@ -49,6 +49,7 @@ class Parts:
     directory: Directory
     receive: Receive
     submit: Submit
+    release: Release
     mail: Mail
     bootstrap: Bootstrap
     database: Database
@@ -111,6 +112,7 @@ def build(config: Config, database: Database, reactor: IReactorTime) -> Parts:
             release=release,
             hostname=config.hostname,
         ),
+        release=release,
         mail=Mail(
             logins=logins,
             mailboxes=Mailboxes(database, app.events),

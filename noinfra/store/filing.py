@@ -26,6 +26,14 @@ class NewContent:
     words: str
 
 
+@frozen
+class Lease:
+    """Who makes a delivery, and for how many seconds nobody else does."""
+
+    holder: str
+    seconds: float
+
+
 @frozen(kw_only=True)
 class NewDelivery:
     """A recipient's copy that is to leave."""
@@ -36,6 +44,8 @@ class NewDelivery:
     destination: str
     due_at: datetime
     expires_at: datetime
+    # Whose it is from the beginning; due_at counts for nothing then.
+    lease: Lease | None = None
     wants_dsn: bool = False
     notify: str | None = None
     orcpt: str | None = None
@@ -107,9 +117,13 @@ class Filing:
 
 @frozen(kw_only=True)
 class Filed:
-    """Where a message went. A duplicate is one whose receipt we had already given."""
+    """Where a message went, and its content.
+
+    A duplicate is one whose receipt we had already given: it went nowhere.
+    """
 
     message_id: str
+    content_id: int = 0
     thread_id: str
     uid: int
     modseq: int

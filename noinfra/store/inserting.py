@@ -14,10 +14,11 @@ from noinfra.store.parameters import Values
 
 async def insert(
     tx: Tx, placed: Sequence[Placed], references: list[tuple[Any, ...]]
-) -> None:
+) -> dict[tuple[str, bytes], int]:
     """Write all rows of a batch, of every table, in one statement.
 
     :param references: rows of thread_reference, in the order of `_REFERENCE`.
+    :returns: the ids of the contents, by customer and hash.
     """
     filings = [one.filing for one in placed]
     contents = {
@@ -43,11 +44,18 @@ async def insert(
     }
     written = {table: some for table, some in rows.items() if some}
     inserts = ",\n".join(f"{table.name} as ({table.insert})" for table in written)
-    wake = _WAKE_DELIVERY if _DELIVERY in written else _WAKE_READERS
-    await tx.statement(
-        f"with {inserts}\n{wake}",
+    # Mail that somebody holds from the beginning is no news to the queue.
+    due = any(not one.lease for filing in filings for one in filing.deliveries)
+    found = await tx.rows(
+        f"""
+        with {inserts}
+        select customer_id, sha256, content_id
+        from (select {_WAKE_DELIVERY if due else _WAKE_READERS}) as woken
+        left join new_content on true
+        """,
         **{table.name: Values(table.template, some) for table, some in written.items()},
     )
+    return {(row[0], row[1]): row[2] for row in found}
 
 
 @frozen(eq=False)
@@ -59,7 +67,7 @@ class _Table:
     template: str
 
 
-_WAKE_READERS = "select pg_notify('noinfra_event', '')"
+_WAKE_READERS = "pg_notify('noinfra_event', '')"
 _WAKE_DELIVERY = f"{_WAKE_READERS}, pg_notify('noinfra_due', '')"
 
 # The update of nothing is what makes an existing row come back, locked against the
@@ -151,10 +159,13 @@ _DELIVERY = _Table(
     """
     insert into delivery (
         delivery_id, customer_id, inbox_id, message_id, mail_from, rcpt_to, destination,
-        due_at, expires_at, wants_dsn, notify, orcpt, ret, envid
+        lease, due_at, expires_at, wants_dsn, notify, orcpt, ret, envid
     ) values %(new_delivery)s
     """,
-    "(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+    # The database's clock, since it is what all holders of leases share.
+    "(%s, %s, %s, %s, %s, %s, %s, %s,"
+    " coalesce(clock_timestamp() + %s * interval '1 second', %s),"
+    " %s, %s, %s, %s, %s, %s)",
 )
 _IDEMPOTENCY = _Table(
     "new_idempotency",
@@ -262,6 +273,8 @@ def _delivery_row(filing: Filing, delivery: NewDelivery) -> tuple[Any, ...]:
         delivery.mail_from,
         delivery.rcpt_to,
         delivery.destination,
+        delivery.lease and delivery.lease.holder,
+        delivery.lease and delivery.lease.seconds,
         delivery.due_at,
         delivery.expires_at,
         delivery.wants_dsn,

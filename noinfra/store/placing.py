@@ -70,8 +70,9 @@ async def file(tx: Tx, filings: Sequence[Filing]) -> list[Filed]:
     ground = await _lock_and_look(tx, filings)
     batch = _Batch()
     filed = [_place(one, ground, batch) for one in filings]
+    contents: dict[tuple[str, bytes], int] = {}
     if batch.placed:
-        await insert(
+        contents = await insert(
             tx,
             batch.placed,
             [
@@ -81,18 +82,36 @@ async def file(tx: Tx, filings: Sequence[Filing]) -> list[Filed]:
         )
     for filing, thread_id, absorbed in batch.absorbed:
         await _absorb(tx, filing, thread_id, absorbed)
-    return _after_all(filed, batch)
+    return _after_all(filings, filed, batch, contents)
 
 
-def _after_all(filed: list[Filed], batch: _Batch) -> list[Filed]:
-    """With the threads that the messages ended in, where some were absorbed."""
+def _after_all(
+    filings: Sequence[Filing],
+    filed: list[Filed],
+    batch: _Batch,
+    contents: dict[tuple[str, bytes], int],
+) -> list[Filed]:
+    """With their contents, and the threads that they ended in, as some were absorbed."""
     ends: dict[str, str] = {}
     for _, thread_id, absorbed in reversed(batch.absorbed):
         ends[absorbed] = ends.get(thread_id, thread_id)
     return [
-        evolve(one, thread_id=ends[one.thread_id]) if one.thread_id in ends else one
-        for one in filed
+        one
+        if one.duplicate
+        else evolve(
+            one,
+            thread_id=ends.get(one.thread_id, one.thread_id),
+            content_id=_content_id(filing, contents),
+        )
+        for filing, one in zip(filings, filed, strict=True)
     ]
+
+
+def _content_id(filing: Filing, contents: dict[tuple[str, bytes], int]) -> int:
+    content = filing.content
+    if isinstance(content, int):
+        return content
+    return contents[filing.customer_id, content.sha256]
 
 
 async def _lock_and_look(tx: Tx, filings: Sequence[Filing]) -> _Ground:

@@ -16,7 +16,7 @@ from datetime import datetime
 from attrs import frozen
 
 from noinfra.model import Attempt
-from noinfra.store.database import Statements, Tx
+from noinfra.store.database import Statements
 from noinfra.store.parameters import Json, Values
 
 
@@ -33,6 +33,8 @@ class Claimed:
     mail_from: str
     rcpt_to: str
     destination: str
+    # Whether the destination was in trouble.
+    ill: bool
     attempts: int
     created_at: datetime
     expires_at: datetime
@@ -147,8 +149,12 @@ class Queue:
             and content.content_id = message.content_id
             returning delivery.delivery_id, delivery.customer_id, delivery.inbox_id,
                 delivery.message_id, content.content_id, content.size,
-                delivery.mail_from, delivery.rcpt_to, destination, attempts,
-                delivery.created_at, expires_at, wants_dsn, notify, orcpt, ret, envid
+                delivery.mail_from, delivery.rcpt_to, destination,
+                exists (
+                    select from destination as found
+                    where found.destination = delivery.destination and failures > 0
+                ) as ill,
+                attempts, delivery.created_at, expires_at, wants_dsn, notify, orcpt, ret, envid
             """,
             lease=lease,
             seconds=seconds,
@@ -213,54 +219,19 @@ class Queue:
         return found
 
 
-async def settle(tx: Tx, lease: str, settlements: Sequence[Settlement]) -> int:
-    """Write what became of deliveries, their attempts, and their events.
+async def settle(on: Statements, lease: str, settlements: Sequence[Settlement]) -> int:
+    """Write what became of deliveries, with their attempts, events and messages.
 
-    A delivery whose lease is no longer ours is left to its new holder. Inboxes are
-    locked first, as everywhere: nobody can hold what we are about to wait for.
+    :returns: how many there were: one whose lease is no longer ours is left to its new
+        holder.
+
+    All is one transaction and one round trip: who files mail waits for these inboxes.
+    They are locked first, as everywhere: nobody can hold what we are about to wait for.
     """
-    await tx.statement(
-        """
-        select 1 from inbox where inbox_id = any(%(inbox_ids)s)
-        order by inbox_id for no key update
-        """,
-        inbox_ids=sorted({one.claimed.inbox_id for one in settlements}),
-    )
     attempts = [(one.claimed, made) for one in settlements for made in one.attempts]
-    settled = await tx.rows(
-        """
-        with done (delivery_id, status, due_at, remote_host, code, response,
-            type, data) as (values %(done)s),
-        settled as (
-            update delivery set status = done.status, due_at = done.due_at,
-                attempts = attempts + 1, lease = null,
-                remote_host = done.remote_host, code = done.code,
-                response = done.response,
-                settled_at = case when done.status in ('delivered', 'failed')
-                    then now() end
-            from done where delivery.delivery_id = done.delivery_id
-            and lease = %(lease)s
-            returning delivery.delivery_id, delivery.customer_id, delivery.inbox_id,
-                delivery.message_id, type, data
-        ),
-        tried as (
-            insert into attempt (customer_id, delivery_id, started_at, finished_at,
-                remote_host, remote_address, code, enhanced, response, tls)
-            select settled.customer_id, delivery_id, started_at, finished_at,
-                remote_host, remote_address, code, enhanced, response, tls
-            from (values %(attempts)s) as made (delivery_id, started_at, finished_at,
-                remote_host, remote_address, code, enhanced, response, tls)
-            join settled using (delivery_id)
-        ),
-        told as (
-            insert into event (type, customer_id, deployment_id, agent_id, inbox_id,
-                thread_id, message_id, data)
-            select type, settled.customer_id, deployment_id, agent_id,
-                settled.inbox_id, thread_id, message_id, data
-            from settled join inbox using (inbox_id) join message using (message_id)
-        )
-        select message_id, pg_notify('noinfra_event', '') from settled
-        """,
+    settled = await on.rows(
+        f"{_LOCK};{_SETTLE}",
+        inbox_ids=sorted({one.claimed.inbox_id for one in settlements}),
         lease=lease,
         done=Values(
             "(%s, %s, %s::timestamptz, %s, %s::int, %s, %s, %s::json)",
@@ -271,58 +242,98 @@ async def settle(tx: Tx, lease: str, settlements: Sequence[Settlement]) -> int:
             [_attempt_row(claimed, one) for claimed, one in attempts] or [(None,) * 9],
         ),
     )
-    await _sum_up(tx, sorted({row[0] for row in settled}))
     return len(settled)
 
 
-async def _sum_up(tx: Tx, message_ids: list[str]) -> None:
-    """A message's state is the worst of its deliveries; sent once all are accepted.
+_LOCK = """
+    select 1 from inbox where inbox_id = any(%(inbox_ids)s)
+    order by inbox_id for no key update
+"""
 
-    Whatever the state, there are more attempts now, and so another modseq.
-    """
-    await tx.statement(
-        """
-        with now_is as (
-            select message_id, message.state as was, case
-                when bool_or(status = 'deferred') then 'deferred'
-                when bool_or(status = 'queued') then 'queued'
-                when bool_or(status = 'failed') then 'failed'
-                else 'delivered'
-            end as state
-            from message join delivery using (message_id)
-            where message_id = any(%(message_ids)s) group by message_id
-        ),
-        written as (
-            update message set state = now_is.state, updated_at = now()
-            from now_is
-            where message.message_id = now_is.message_id and was <> now_is.state
-            returning message.message_id, message.customer_id, message.inbox_id,
-                message.thread_id, message.state
-        ),
-        grown as (
-            update folder set modseq = modseq + 1
-            where folder_id in (
-                select folder_id from message where message_id = any(%(message_ids)s)
-            )
+# A message's state is the worst of its deliveries; sent once all are accepted. A
+# statement does not see its own changes: what is settled is laid over what was.
+# Whatever the state, there are more attempts now, and so another modseq.
+_SETTLE = """
+    with done (delivery_id, status, due_at, remote_host, code, response,
+        type, data) as (values %(done)s),
+    settled as (
+        update delivery set status = done.status, due_at = done.due_at,
+            attempts = attempts + 1, lease = null,
+            remote_host = done.remote_host, code = done.code,
+            response = done.response,
+            settled_at = case when done.status in ('delivered', 'failed')
+                then now() end
+        from done where delivery.delivery_id = done.delivery_id
+        and lease = %(lease)s
+        returning delivery.delivery_id, delivery.customer_id, delivery.inbox_id,
+            delivery.message_id, delivery.status, type, data
+    ),
+    tried as (
+        insert into attempt (customer_id, delivery_id, started_at, finished_at,
+            remote_host, remote_address, code, enhanced, response, tls)
+        select settled.customer_id, delivery_id, started_at, finished_at,
+            remote_host, remote_address, code, enhanced, response, tls
+        from (values %(attempts)s) as made (delivery_id, started_at, finished_at,
+            remote_host, remote_address, code, enhanced, response, tls)
+        join settled using (delivery_id)
+    ),
+    each as (
+        select delivery.message_id, coalesce(settled.status, delivery.status) as status
+        from delivery left join settled using (delivery_id)
+        where delivery.message_id in (select message_id from settled)
+    ),
+    now_is as (
+        select message_id, case
+            when bool_or(status = 'deferred') then 'deferred'
+            when bool_or(status = 'queued') then 'queued'
+            when bool_or(status = 'failed') then 'failed'
+            else 'delivered'
+        end as state
+        from each group by message_id
+    ),
+    written as (
+        update message set state = now_is.state, updated_at = now()
+        from now_is
+        where message.message_id = now_is.message_id and message.state <> now_is.state
+        returning message.message_id, message.customer_id, message.inbox_id,
+            message.state
+    ),
+    grown as (
+        update folder set modseq = modseq + 1
+        where folder_id in (
+            select folder_id from message
+            where message_id in (select message_id from settled)
         )
+    ),
+    told as (
         insert into event (type, customer_id, deployment_id, agent_id, inbox_id,
             thread_id, message_id, data)
-        select 'message.sent', written.customer_id, deployment_id, agent_id,
-            inbox_id, thread_id, message_id, json_build_object('state', state)
-        from written join inbox using (inbox_id) where state = 'delivered'
-        """,
-        message_ids=message_ids,
+        select type, news.customer_id, deployment_id, agent_id, news.inbox_id,
+            thread_id, message_id, data
+        from (
+            select 1 as nth, type, customer_id, inbox_id, message_id, data from settled
+            union all
+            select 2, 'message.sent', customer_id, inbox_id, message_id,
+                json_build_object('state', state)
+            from written where state = 'delivered'
+        ) as news
+        join inbox using (inbox_id) join message using (message_id)
+        order by nth
     )
+    select message_id, pg_notify('noinfra_event', '') from settled
+"""
 
 
-async def remember(tx: Tx, troubled: Sequence[Trouble], well: Sequence[str]) -> None:
+async def remember(
+    on: Statements, troubled: Sequence[Trouble], well: Sequence[str]
+) -> None:
     """Note how destinations were found.
 
     One in trouble is left alone for half a minute, then twice as long each time, at
     most half an hour; a good turn clears it.
     """
     if well:
-        await tx.statement(
+        await on.statement(
             """
             with ill as (
                 select destination from destination
@@ -335,7 +346,7 @@ async def remember(tx: Tx, troubled: Sequence[Trouble], well: Sequence[str]) -> 
             well=sorted(well),
         )
     if troubled:
-        await tx.statement(
+        await on.statement(
             """
             insert into destination (destination, failures, paused_until, remote_host,
                 code, response)

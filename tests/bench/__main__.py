@@ -19,7 +19,7 @@ from types import FrameType
 
 import msgspec
 
-from tests.bench import growth, inbound, latency, memory, micro, outbound, rest
+from tests.bench import growth, imap, inbound, latency, memory, micro, outbound, rest
 from tests.bench.stage import Stage
 from tests.bench.table import LeftOut, Row, render
 
@@ -29,6 +29,7 @@ MEASUREMENTS: dict[str, Callable[[Stage], Iterator[Row]]] = {
     "latency": latency.measure,
     "outbound": outbound.measure,
     "rest": rest.measure,
+    "imap": imap.measure,
     "memory": memory.measure,
     "growth": growth.measure,
 }

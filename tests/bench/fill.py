@@ -26,8 +26,8 @@ from tests.bench.mails import Mails
 
 _BATCH = 500
 # So many mails are read in earnest; the others differ from these in their ids alone.
-_SAMPLES = 192
-_SIZE = 2048
+SAMPLES = 192
+SIZE = 2048
 
 
 class Plan(msgspec.Struct, kw_only=True):
@@ -40,11 +40,11 @@ class Plan(msgspec.Struct, kw_only=True):
 
 def filings(home: Home, count: int) -> Iterator[Filing]:
     """Messages that came just now."""
-    mails = Mails("sample", [home.address], _SIZE)
-    samples = [derived(mails.octets(number)) for number in range(_SAMPLES)]
-    series = Mails(f"fill-{home.inbox_id}", [home.address], _SIZE)
+    mails = Mails("sample", [home.address], SIZE)
+    samples = [derived(mails.octets(number)) for number in range(SAMPLES)]
+    series = Mails(f"fill-{home.inbox_id}", [home.address], SIZE)
     for number in range(count):
-        yield _filing(home, series, number, samples[number % _SAMPLES])
+        yield _filing(home, series, number, samples[number % SAMPLES])
 
 
 def _filing(home: Home, series: Mails, number: int, sample: Derived) -> Filing:

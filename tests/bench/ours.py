@@ -22,6 +22,12 @@ from tests.e2e.daemon import merged, toml
 SETTINGS: dict[str, Any] = {
     "edge": {"port": 0, "connections_per_address": 1000},
     "submission": {"port": 0, "tls_port": 0},
+    "imap": {
+        "tls_port": 0,
+        "connections_per_address": 1000,
+        "rate": 1e9,
+        "burst": 1_000_000_000,
+    },
     "web": {"port": 0, "rate": 1e9, "burst": 1_000_000_000},
 }
 _PATIENCE = 90.0
@@ -73,6 +79,11 @@ class Ours:
     def smtp(self) -> int:
         """The port of the edge."""
         return self.ready.ports["smtp"]
+
+    @property
+    def imaps(self) -> int:
+        """The port of IMAP over TLS."""
+        return self.ready.ports["imaps"]
 
     @property
     def web(self) -> int:

@@ -24,7 +24,6 @@ from twisted.internet.interfaces import (
     IHandshakeListener,
     IOpenSSLServerConnectionCreator,
     IPushProducer,
-    ISystemHandle,
     ITLSTransport,
 )
 from twisted.internet.protocol import connectionDone
@@ -47,9 +46,11 @@ from noinfra.fronts.smtp.refusals import (
 from noinfra.fronts.smtp.reply import refused, reply
 from noinfra.fronts.smtp.wire import (
     Disconnected,
+    Outlet,
     Wire,
     describe_tls,
     is_tls,
+    plain_socket,
     send_at_once,
 )
 from noinfra.model import Transaction
@@ -100,6 +101,7 @@ class Conversation(ESMTP):
     """
 
     _wire: Wire
+    _outlet: Outlet
 
     def __init__(self, server: SmtpFactory, address: str) -> None:
         super().__init__(contextFactory=server.tls)
@@ -135,6 +137,7 @@ class Conversation(ESMTP):
         self.canStartTLS = ITLSTransport.providedBy(self.transport) and bool(self.ctx)
         # Our reply to the end of data would wait for the ACK of an earlier one.
         send_at_once(self.transport)
+        self._outlet = Outlet(self._wire)
         self._log.connected()
         self._wire.registerProducer(self, True)
         serving = Deferred.fromCoroutine(self._serve())
@@ -362,7 +365,7 @@ class Conversation(ESMTP):
             octets = self._out[0] if len(self._out) == 1 else b"".join(self._out)
             self._out.clear()
             self._pending = 0
-            self._wire.write(octets)
+            self._outlet.write(octets)
 
     def _end(self, refusal: Closing) -> None:
         self._log.closing(refusal, self._transaction)
@@ -376,6 +379,7 @@ class Conversation(ESMTP):
         self._flush()
         self._closing = True
         self._reader.clear()
+        self._outlet.close()
         # TLS would wait for its producer to be done.
         self._wire.unregisterProducer()
         self._wire.loseConnection()
@@ -396,10 +400,8 @@ class Conversation(ESMTP):
 
     def _spoke_too_soon(self) -> bool:
         """Whether input is there already; we do not wait for it to come."""
-        if not ISystemHandle.providedBy(self.transport):
-            return False
-        handle = self.transport.getHandle()
-        if not isinstance(handle, socket.socket):
+        handle = plain_socket(self.transport)
+        if handle is None:
             return False
         try:
             return bool(handle.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
@@ -411,6 +413,7 @@ class Conversation(ESMTP):
         """Do the TLS handshake, and forget all that was said before (RFC 3207, 4.2)."""
         self._say(READY_FOR_TLS)
         self._flush()
+        self._outlet.close()
         self.startedTLS = True
         self._let_in()
         await self._shake_hands(lambda: self._wire.startTLS(tls))

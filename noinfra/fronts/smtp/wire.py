@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import socket
 from ipaddress import IPv6Address, ip_address
 from typing import Any, Protocol
 
 from OpenSSL.SSL import Connection
 from twisted.internet.interfaces import (
     IOpenSSLServerConnectionCreator,
+    ISystemHandle,
     ITCPTransport,
 )
 from twisted.protocols.tls import TLSMemoryBIOProtocol
@@ -30,6 +32,44 @@ class Wire(Protocol):
     def registerProducer(self, producer: object, streaming: bool) -> None: ...
     def unregisterProducer(self) -> None: ...
     def startTLS(self, ctx: IOpenSSLServerConnectionCreator) -> None: ...
+
+
+class Outlet:
+    """The way out of what we say.
+
+    A reply goes straight into the socket: the transport would ask the reactor to call
+    it in its next turn, which costs two system calls more. Once the socket has not taken
+    a reply whole, and from TLS on, all goes through the transport, in its order.
+    """
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._socket = plain_socket(wire)
+
+    def write(self, octets: bytes) -> None:
+        """Send octets, or have them sent."""
+        if self._socket is not None:
+            try:
+                octets = octets[self._socket.send(octets) :]
+            except OSError:
+                # It is full, or fails, of which the reactor is to tell us.
+                self._socket = None
+            if not octets:
+                return
+        self._socket = None
+        self._wire.write(octets)
+
+    def close(self) -> None:
+        """Leave the socket alone: TLS begins, or the connection ends."""
+        self._socket = None
+
+
+def plain_socket(transport: object) -> socket.socket | None:
+    """The socket beneath a transport, if nothing is between them."""
+    if is_tls(transport) or not ISystemHandle.providedBy(transport):
+        return None
+    handle = transport.getHandle()
+    return handle if isinstance(handle, socket.socket) else None
 
 
 def plain_address(host: str) -> str:
