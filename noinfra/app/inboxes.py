@@ -285,7 +285,11 @@ class Inboxes:
         wanted = request.deployment_id
         if request.agent_id is not None:
             agent = await AgentTable(tx).get(request.agent_id)
-            if agent is None or wanted not in (None, agent.deployment_id):
+            if (
+                agent is None
+                or wanted not in (None, agent.deployment_id)
+                or access.deployment_id not in (None, agent.deployment_id)
+            ):
                 raise NotFound(f"There is no agent {request.agent_id}.")
             wanted = agent.deployment_id
         return await deployment_of(tx, access, customer_id, wanted)

@@ -21,6 +21,7 @@ from noinfra.app.mailbox_marks import split
 from noinfra.app.mailbox_names import canonical, no_folder
 from noinfra.app.receive import announcement
 from noinfra.mail.imap_keywords import UNREAD
+from noinfra.mail.mailbox import Address, AddressError
 from noinfra.store.database import Database
 from noinfra.store.filing import Filing
 from noinfra.store.mailbox_messages import MailboxMessages
@@ -100,7 +101,7 @@ class Appending:
         home, at = identity.home, self.now()
         seen, labels, flags = split(message.flags)
         draft = folder.name == "Drafts"
-        authors = [one.address.canonical for one in derived.message.from_]
+        authors = [_canonical(one.address) for one in derived.message.from_]
         own = draft or folder.name == "Sent" or home.address in authors
         # What we neither received nor sent is the client's word, and has no deliveries.
         state = "draft" if draft else "stored" if own else "received"
@@ -142,3 +143,11 @@ class Appending:
             event_type="draft.created" if draft else "message.appended",
             event_data=announcement(message_id, home.address, derived, at),
         )
+
+
+def _canonical(address: Address) -> str:
+    """For look-up; what is no address that mail could go to ("root") is as written."""
+    try:
+        return address.canonical
+    except AddressError:
+        return str(address)

@@ -18,6 +18,7 @@ from noinfra.app.content import LARGE, Derived, derive
 from noinfra.app.directory import ROLE_NAMES, Directory, Home
 from noinfra.app.filer import Filer
 from noinfra.app.ids import new_id
+from noinfra.app.times import spell_time
 from noinfra.errors import (
     InboxSuspended,
     Invalid,
@@ -281,7 +282,7 @@ class Announced(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     preview: str
     attachments: msgspec.Raw
     size: int
-    created_at: datetime
+    created_at: str
 
 
 def announcement(
@@ -302,7 +303,7 @@ def announcement(
             preview=derived.preview,
             attachments=msgspec.Raw(derived.attachments.encode()),
             size=derived.content.size,
-            created_at=at,
+            created_at=spell_time(at),
         )
         return msgspec.json.encode({"message": announced}).decode()
 

@@ -154,7 +154,7 @@ class Release:
         """File it, for who carries it at once or for the queue."""
         coming = {one.delivery_id: one.destination for one in filing.deliveries}
         carrier = self.carrier
-        lease = carrier and carrier.expect(len(octets), coming)
+        lease = carrier.expect(len(octets), coming) if carrier else None
         if carrier is None or lease is None:
             (filed,) = await self.filer.file([filing])
             return filed

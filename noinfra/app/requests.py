@@ -23,7 +23,9 @@ Mailboxes = Annotated[list[MailboxText], Meta(max_length=1000)]
 Subject = Annotated[str, Meta(max_length=2000)]
 BodyText = Annotated[str, Meta(max_length=10_000_000)]
 Limit = Annotated[int, Meta(ge=1, le=100)]
-MetadataValue = str | float | bool | None
+MetadataText = Annotated[str, Meta(max_length=4000)]
+MetadataInteger = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+MetadataValue = MetadataText | MetadataInteger | float | bool | None
 Metadata = Annotated[dict[Name, MetadataValue], Meta(max_length=256)]
 
 

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 
+from noinfra.app.times import spell_time
 from noinfra.boundaries import Attempt as RelayAttempt
 from noinfra.boundaries import Outcome
 from noinfra.errors import TemporaryFailure
@@ -58,7 +59,7 @@ def settlement(
         status = "failed"
         told["expired"] = True
     if status == "deferred":
-        told["nextAttemptAt"] = min(due, claimed.expires_at)
+        told["nextAttemptAt"] = spell_time(min(due, claimed.expires_at))
     if status == "failed":
         told["kind"] = "hard" if outcome.status == "failed" else "soft"
     if status == "delivered":
@@ -117,6 +118,8 @@ class Settler:
 
     async def settle(self, *settlements: Settlement) -> None:
         """Write them, and return when they are on disk."""
+        if not settlements:
+            return
         job = _Job(settlements)
         self._waiting.append(job)
         if self._running is None:

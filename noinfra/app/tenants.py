@@ -8,6 +8,7 @@ from attrs import frozen
 from msgspec import UNSET, UnsetType
 
 from noinfra.app.access import Access
+from noinfra.app.directory import Directory
 from noinfra.app.ids import new_id
 from noinfra.app.listing import Listing, cursor_key, listing
 from noinfra.app.requests import (
@@ -35,6 +36,7 @@ class Tenants:
     """The use cases of customers and deployments."""
 
     database: Database
+    directory: Directory
 
     async def create_customer(
         self, access: Access, request: CreateCustomer
@@ -91,6 +93,7 @@ class Tenants:
             if not await Customers(tx).remove(request.customer_id):
                 raise NotFound(f"There is no customer {request.customer_id}.")
             await Inboxes(tx).tell("")
+        self.directory.forget("")
 
     async def create_deployment(
         self, access: Access, request: CreateDeployment
@@ -159,6 +162,7 @@ class Tenants:
             await _empty(Inboxes(tx), deployment.deployment_id)
             await Deployments(tx).remove(deployment.deployment_id)
             await Inboxes(tx).tell("")
+        self.directory.forget("")
 
 
 async def customer_of(database: Database, access: Access, named: str | None) -> str:

@@ -40,6 +40,7 @@ from noinfra.app.access import Access
 from noinfra.app.events import Ended, SlowReader, Subscription
 from noinfra.app.ids import new_id
 from noinfra.app.requests import EventFilter, ListEvents
+from noinfra.app.times import spell_time
 from noinfra.errors import Forbidden, Invalid, RateLimited, Refusal, TemporaryFailure
 from noinfra.fronts.catalogue import LIVE
 from noinfra.fronts.rest.answer import Answer, to_json
@@ -48,7 +49,6 @@ from noinfra.fronts.rest.errors import UpgradeRequired
 from noinfra.fronts.rest.exchange import Exchange
 from noinfra.fronts.rest.gate import bearer
 from noinfra.fronts.rest.mail_views import EventView
-from noinfra.fronts.rest.times import spell_time
 from noinfra.fronts.stream import Live, decode_query, pump, text_frame
 from noinfra.fronts.valve import Valve
 from noinfra.model import Event

@@ -265,7 +265,7 @@ class Reader:
             if tokens:
                 self._note_junk(tokens[0].at)
             name = self._text(tokens)
-        elif tokens or comments:
+        elif tokens or (comments and self._group is None):
             self._flush_without_address(
                 tokens, comments, bracketed=angle is not None, last=last
             )

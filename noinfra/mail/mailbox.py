@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
 import idna
@@ -190,6 +191,12 @@ def _ascii_domain(domain: str) -> str:
             if domain
             else 'The domain after the "@" is missing.'
         )
+    return _host_name(domain)
+
+
+# Mail names the same few domains again and again; each name is short.
+@lru_cache(maxsize=1024)
+def _host_name(domain: str) -> str:
     name = domain.lower() if domain.isascii() else _a_labels(domain)
     for label in name.split("."):
         if len(label) > MAX_LABEL_OCTETS:

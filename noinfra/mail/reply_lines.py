@@ -98,7 +98,12 @@ def _by_head(phrases: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 _SENT_FROM = _by_head(SENT_FROM)
 # Also the beginnings of _ISO_DATE and _POSTED_BY: lines of numbers are common enough.
-_YEARS = [f"{century}{year:02}{dash}" for century in (19, 20) for year in range(100) for dash in "-/"]
+_YEARS = [
+    f"{century}{year:02}{dash}"
+    for century in (19, 20)
+    for year in range(100)
+    for dash in "-/"
+]
 _HEADS_OF_MARKS = _by_head((*SENT_FROM, *_YEARS, "posted by "))
 _VERB_ENDS = frozenset(verb[-_VERB_END:] for verb in _LAST_VERBS)
 _ADDRESS = re.compile(r"[<(\[][^\s<>()\[\]@]{1,90}@[^\s<>()\[\]@]{1,190}")

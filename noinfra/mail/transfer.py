@@ -53,8 +53,9 @@ def base64_decode(octets: bytes) -> bytes:
 
 def _is_text(sample: bytes) -> bool:
     """Whether this was never base64: one octet of sixteen, or more, could not be."""
-    strange = sample.translate(None, _BASE64_DIGITS + b"\r\n")
-    return 16 * len(strange) > len(sample)
+    # Blanks tell words apart, but not those around a line.
+    sample = b"".join([line.strip() for line in sample.split(b"\n")])
+    return 16 * len(sample.translate(None, _BASE64_DIGITS)) > len(sample)
 
 
 def _base64_quads(octets: bytes) -> bytes:

@@ -80,7 +80,7 @@ def build(config: Config, database: Database, reactor: IReactorTime) -> Parts:
     )
     app = App(
         keys=Keys(database, directory),
-        tenants=Tenants(database),
+        tenants=Tenants(database, directory),
         agents=Agents(database, inboxes),
         inboxes=inboxes,
         messages=Messages(database, homes, letters),

@@ -43,10 +43,10 @@ class _Known:
 class _Ground:
     """What the transaction finds, kept up to date while the batch is placed."""
 
-    uids: dict[int, int]
-    modseqs: dict[int, int]
-    known: dict[tuple[str, bytes], _Known]
-    receipts: dict[tuple[str, bytes], str]
+    uids: dict[int, int] = field(factory=dict)
+    modseqs: dict[int, int] = field(factory=dict)
+    known: dict[tuple[str, bytes], _Known] = field(factory=dict)
+    receipts: dict[tuple[str, bytes], str] = field(factory=dict)
 
 
 @define
@@ -91,7 +91,7 @@ def _after_all(
     batch: _Batch,
     contents: dict[tuple[str, bytes], int],
 ) -> list[Filed]:
-    """With their contents, and the threads that they ended in, as some were absorbed."""
+    """With their contents, and the threads they ended in, as some were absorbed."""
     ends: dict[str, str] = {}
     for _, thread_id, absorbed in reversed(batch.absorbed):
         ends[absorbed] = ends.get(thread_id, thread_id)
@@ -118,7 +118,9 @@ async def _lock_and_look(tx: Tx, filings: Sequence[Filing]) -> _Ground:
     counts: dict[int, int] = {}
     for one in filings:
         counts[one.folder_id] = counts.get(one.folder_id, 0) + 1
-    folders = await tx.rows(
+    # Two statements, since the second must see what was committed while the first one
+    # waited; and one round trip, since others wait for what is locked.
+    found = await tx.rows(
         """
         with locked as (
             select 1 from inbox where inbox_id = any(%(inbox_ids)s)
@@ -127,23 +129,19 @@ async def _lock_and_look(tx: Tx, filings: Sequence[Filing]) -> _Ground:
         wanted (folder_id, n) as (values %(counts)s)
         update folder set uidnext = uidnext + n, modseq = modseq + n
         from wanted, (select count(*) from locked) as all_locked
-        where folder.folder_id = wanted.folder_id
-        returning folder.folder_id, uidnext - n, modseq - n + 1
-        """,
-        inbox_ids=sorted({one.inbox_id for one in filings}),
-        counts=Values("(%s::bigint, %s::bigint)", counts.items()),
-    )
-    if len(folders) != len(counts):
-        raise NotFound("The inbox or its folder is gone.")
-    # A statement of its own: it must see what was committed while we waited.
-    met = await tx.rows(
-        """
-        select inbox_id, digest, thread_id, awaited, false
+        where folder.folder_id = wanted.folder_id;
+        select 'folder', '', null::bytea, '', false, folder_id, uidnext, modseq
+        from folder where folder_id = any(%(folder_ids)s)
+        union all
+        select 'reference', inbox_id, digest, thread_id, awaited, 0, 0, 0
         from thread_reference where (inbox_id, digest) in (values %(digests)s)
         union all
-        select inbox_id, receipt, message_id, false, true
+        select 'receipt', inbox_id, receipt, message_id, false, 0, 0, 0
         from message where (inbox_id, receipt) in (values %(receipts)s)
         """,
+        inbox_ids=sorted({one.inbox_id for one in filings}),
+        folder_ids=list(counts),
+        counts=Values("(%s::bigint, %s::bigint)", counts.items()),
         digests=Values(
             "(%s, %s::bytea)",
             {(f.inbox_id, d) for f in filings for d in _digests(f)} | {("", None)},
@@ -153,12 +151,19 @@ async def _lock_and_look(tx: Tx, filings: Sequence[Filing]) -> _Ground:
             {(f.inbox_id, f.receipt) for f in filings if f.receipt} | {("", None)},
         ),
     )
-    return _Ground(
-        uids={folder_id: uid for folder_id, uid, _ in folders},
-        modseqs={folder_id: modseq for folder_id, _, modseq in folders},
-        known={(row[0], row[1]): _Known(row[2], row[3]) for row in met if not row[4]},
-        receipts={(row[0], row[1]): row[2] for row in met if row[4]},
-    )
+    ground = _Ground()
+    for kind, inbox_id, hashed, id_, awaited, folder_id, uidnext, modseq in found:
+        if kind == "folder":
+            # All its places are taken by now; these messages get the last ones.
+            ground.uids[folder_id] = uidnext - counts[folder_id]
+            ground.modseqs[folder_id] = modseq - counts[folder_id] + 1
+        elif kind == "reference":
+            ground.known[inbox_id, hashed] = _Known(id_, awaited)
+        else:
+            ground.receipts[inbox_id, hashed] = id_
+    if len(ground.uids) != len(counts):
+        raise NotFound("The inbox or its folder is gone.")
+    return ground
 
 
 def _digests(filing: Filing) -> list[bytes]:

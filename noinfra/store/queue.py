@@ -154,7 +154,8 @@ class Queue:
                     select from destination as found
                     where found.destination = delivery.destination and failures > 0
                 ) as ill,
-                attempts, delivery.created_at, expires_at, wants_dsn, notify, orcpt, ret, envid
+                attempts, delivery.created_at, expires_at, wants_dsn, notify, orcpt,
+                ret, envid
             """,
             lease=lease,
             seconds=seconds,
@@ -278,9 +279,11 @@ _SETTLE = """
         join settled using (delivery_id)
     ),
     each as (
-        select delivery.message_id, coalesce(settled.status, delivery.status) as status
-        from delivery left join settled using (delivery_id)
-        where delivery.message_id in (select message_id from settled)
+        select message_id, status from settled
+        union all
+        select message_id, status from delivery
+        where message_id in (select message_id from settled)
+        and delivery_id not in (select delivery_id from settled)
     ),
     now_is as (
         select message_id, case

@@ -17,6 +17,14 @@ CREATE FUNCTION public.is_retired(wanted text, wanting text) RETURNS boolean
     SET search_path TO 'pg_catalog', 'pg_temp'
     RETURN (EXISTS (SELECT 1 FROM public.retired_address WHERE ((retired_address.address = is_retired.wanted) AND (retired_address.customer_id <> is_retired.wanting))));
 
+CREATE FUNCTION public.key_went() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    perform pg_notify('noinfra_key', went.key_id) from went;
+    return null;
+end $$;
+
 CREATE FUNCTION public.message_came() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -554,6 +562,8 @@ CREATE INDEX retired_address_by_customer ON public.retired_address USING btree (
 CREATE INDEX thread_by_activity ON public.thread USING btree (inbox_id, last_message_id);
 
 CREATE INDEX thread_reference_by_thread ON public.thread_reference USING btree (thread_id);
+
+CREATE TRIGGER key_went AFTER DELETE ON public.key REFERENCING OLD TABLE AS went FOR EACH STATEMENT EXECUTE FUNCTION public.key_went();
 
 CREATE TRIGGER message_came AFTER INSERT ON public.message REFERENCING NEW TABLE AS came FOR EACH STATEMENT EXECUTE FUNCTION public.message_came();
 

@@ -71,12 +71,14 @@ class Threads:
     ) -> list[ThreadSummary]:
         """By the newest message, whose id the bounds compare.
 
-        With all of the labels, each on some message of the thread.
+        With all of the labels, each on some message of the thread. No plan that sorts
+        the whole inbox is taken, as `noinfra.store.messages.Messages.select` explains.
         """
         order = "asc" if ascending else "desc"
         return await self._on.many(
             ThreadSummary,
             f"""
+            set local enable_sort = off;
             with picked as (
                 select * from thread
                 where inbox_id = %(inbox_id)s

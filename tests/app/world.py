@@ -85,7 +85,7 @@ class AppTest(DatabaseTest):
         homes, letters = Homes(self.directory), Letters(self.database)
         self.filer = Filer(self.database)
         self.keys = Keys(self.database, self.directory)
-        self.tenants = Tenants(self.database)
+        self.tenants = Tenants(self.database, self.directory)
         self.inboxes = Inboxes(
             self.database, self.directory, homes, DOMAIN, Passwords(self.database)
         )

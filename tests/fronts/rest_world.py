@@ -33,8 +33,7 @@ SECRET = b"k" * 32
 PAPER = b"The quick brown fox jumps over the lazy dog."
 #: A mail with a file; ``mark`` stands in everything that it says.
 WITH_FILE = (
-    "MIME-Version: 1.0\r\n"
-    'Content-Type: multipart/mixed; boundary="x"\r\n',
+    'MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary="x"\r\n',
     "--x\r\nContent-Type: text/plain\r\n\r\n{mark}\r\n"
     '--x\r\nContent-Type: text/plain; name="{mark}.txt"\r\n'
     'Content-Disposition: attachment; filename="{mark}.txt"\r\n\r\n'

@@ -70,6 +70,8 @@ class Changing(Selected):
 
     def _say_stored(self, view: View, command: Store, rows: Sequence[FlagRow]) -> None:
         condstore = b"CONDSTORE" in self._enabled
+        # RFC 7162, 3.2.4: with QRESYNC, all FETCH responses name the UID.
+        by_uid = command.uid or b"QRESYNC" in self._enabled
         told = view.told
         if not command.silent:
             self._say_keywords(view, (row.flags for row in rows))
@@ -78,7 +80,7 @@ class Changing(Selected):
             if number is None:
                 continue
             told[row.uid] = row.modseq
-            shown = b"UID %d " % row.uid if command.uid else b""
+            shown = b"UID %d " % row.uid if by_uid else b""
             if not command.silent:
                 shown += b"FLAGS %b " % row.flags
             if condstore and (row.changed or not command.silent):

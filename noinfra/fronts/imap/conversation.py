@@ -41,6 +41,7 @@ from noinfra.fronts.imap.refusals import (
     Closing,
     FarTooLarge,
     LiteralRefused,
+    NotOffered,
     ServerBug,
     Stopping,
     TimedOut,
@@ -49,7 +50,7 @@ from noinfra.fronts.imap.refusals import (
 from noinfra.fronts.smtp.wire import Disconnected, Wire, describe_tls
 from noinfra.mail.imap.append import Announced, announced
 from noinfra.mail.imap.parse import Head, parse_head, tag_of
-from noinfra.mail.imap.scanner import ImapSyntaxError
+from noinfra.mail.imap.scanner import ImapSyntaxError, NoMailboxName
 
 if TYPE_CHECKING:
     from noinfra.fronts.imap.factory import ImapFactory
@@ -254,6 +255,9 @@ class Conversation(IMAP4Server):
             verb = head.verb
             await self._ration()
             self._say(await self._perform(head))
+        except NoMailboxName as error:
+            # RFC 5530: CANNOT, such as for a name that the server does not take.
+            self._refuse(tag, verb, NotOffered(str(error)))
         except ImapSyntaxError as error:
             self._refuse(tag, verb, Bad(str(error)))
         except Refusal as refusal:

@@ -225,25 +225,25 @@ class Selected(Folders):
             return
         if self._changed or verb in FRESH:
             await self._catch_up(view)
+        # First what is gone, so that EXISTS counts what is there (RFC 9051, 7.4.1).
         if verb not in NUMBERED:
             self._say_gone(view)
+        if view.arrive():
+            self._say(untagged(b"%d EXISTS" % len(view.uids)))
 
     async def _catch_up(self, view: View) -> None:
-        """Tell what has changed; what is gone is only noted."""
+        """Tell what has changed; what is gone, and what is new, is only noted."""
         self._changed = False
-        arrived: list[int] = []
         while True:
             changes = await self._changes(view)
             if not changes.complete:
                 await self._look_again(view)
             view.vanish(changes.vanished)
-            arrived += self._say_changed(view, changes.changed)
+            view.fresh.update(self._say_changed(view, changes.changed))
             view.modseq = changes.modseq
             if not changes.more:
                 break
         view.told.clear()
-        if view.arrive(arrived):
-            self._say(untagged(b"%d EXISTS" % len(view.uids)))
 
     async def _changes(self, view: View) -> Changes:
         try:
@@ -261,7 +261,7 @@ class Selected(Folders):
             raise MailboxGone(f"{view.name} was deleted. Closing.") from error
         if found.mailbox.folder_id != view.folder_id:
             raise MailboxGone(f"{view.name} is another mailbox now. Closing.")
-        view.vanish(set(view.uids).difference(found.uids))
+        view.vanish({*view.uids, *view.fresh}.difference(found.uids))
 
     def _say_keywords(self, view: View, shown: Iterable[bytes]) -> None:
         """Name keywords before they are first seen (RFC 9051, 7.3.5)."""

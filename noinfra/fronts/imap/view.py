@@ -28,6 +28,7 @@ class View:
     :ivar uids: those that have a sequence number, in its order.
     :ivar modseq: up to which change all is known.
     :ivar gone: UIDs that have a number still, but no message.
+    :ivar fresh: UIDs of messages that have no number yet.
     :ivar told: the modseq of changes that were told ahead of their turn.
     :ivar saved: the UIDs that SEARCH saved.
     :ivar flags: what FLAGS named; keywords join them when they are first seen.
@@ -39,6 +40,7 @@ class View:
     uids: array[int]
     modseq: int
     gone: set[int] = field(factory=set)
+    fresh: set[int] = field(factory=set)
     told: dict[int, int] = field(factory=dict)
     saved: Sequence[int] = ()
     flags: list[bytes] = field(factory=list)
@@ -91,8 +93,20 @@ class View:
         return found
 
     def place(self, numbers: SequenceSet, uid: bool) -> Uids:
-        """What a set means in a search."""
-        slices = self.slices(numbers, uid=uid)
+        """What a set means in a search, where a number that none has matches nothing.
+
+        RFC 9051, 9 would rather have BAD; but a search harms nobody, and a client whose
+        count is behind ours deserves an answer, as other servers give it.
+        """
+        if uid or numbers.saved:
+            slices = self.slices(numbers, uid=uid)
+        else:
+            most = len(self.uids)
+            slices = [
+                (low - 1, min(high, most))
+                for low, high in numbers.resolve(most)
+                if 0 < low <= most
+            ]
         return Uids(tuple((self.uids[i], self.uids[j - 1]) for i, j in slices))
 
     # ----------------------------------------------------------------------------------
@@ -118,16 +132,18 @@ class View:
     # ----------------------------------------------------------------------------------
     # Changes
 
-    def arrive(self, uids: Iterable[int]) -> bool:
-        """Number new messages; tells whether there were any."""
+    def arrive(self) -> bool:
+        """Number what is new; tells whether there was any."""
         last = self.uids[-1] if self.uids else 0
-        fresh = sorted({uid for uid in uids if uid > last})
+        fresh = sorted(uid for uid in self.fresh if uid > last)
+        self.fresh.clear()
         self.uids.extend(fresh)
         return bool(fresh)
 
-    def vanish(self, uids: Iterable[int]) -> None:
+    def vanish(self, uids: Sequence[int] | set[int]) -> None:
         """Note what is no more, to be told when it may be."""
         self.gone.update(self.known(uids))
+        self.fresh.difference_update(uids)
 
     def forget(self) -> tuple[list[int], list[int]]:
         """Take the numbers from what is gone.

@@ -16,7 +16,8 @@ from noinfra.app.content import Attachment
 from noinfra.app.events import event_id
 from noinfra.app.letters import Letter
 from noinfra.app.threads import Conversation, ThreadSummary
-from noinfra.fronts.rest.times import Time, Whenever, spell_time, spell_whenever
+from noinfra.app.times import spell_time
+from noinfra.fronts.rest.times import Time, Whenever, spell_whenever
 from noinfra.fronts.rest.views import View
 from noinfra.model import Attempt, Delivery, Event, Message
 

@@ -16,7 +16,8 @@ from noinfra.app.agents import NewAgent
 from noinfra.app.health import Healthy
 from noinfra.app.inboxes import Created, InboxPassword
 from noinfra.app.keys import NewKey
-from noinfra.fronts.rest.times import Time, Whenever, spell_time, spell_whenever
+from noinfra.app.times import spell_time
+from noinfra.fronts.rest.times import Time, Whenever, spell_whenever
 from noinfra.model import Agent, Customer, Deployment, Inbox, Key
 
 MetadataJson = Annotated[

@@ -38,8 +38,8 @@ class Outlet:
     """The way out of what we say.
 
     A reply goes straight into the socket: the transport would ask the reactor to call
-    it in its next turn, which costs two system calls more. Once the socket has not taken
-    a reply whole, and from TLS on, all goes through the transport, in its order.
+    it in its next turn, which costs two system calls more. Once the socket has not
+    taken a reply whole, and from TLS on, all goes through the transport, in its order.
     """
 
     def __init__(self, wire: Wire) -> None:

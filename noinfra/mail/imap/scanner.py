@@ -48,6 +48,10 @@ class ImapSyntaxError(ValueError):
     """A command that is not of its syntax; says what was expected instead."""
 
 
+class NoMailboxName(ImapSyntaxError):
+    """A mailbox name that is a string, but not in the encoding of names."""
+
+
 class Scanner:
     """One command, and how far it has been read."""
 
@@ -182,13 +186,17 @@ class Scanner:
         if found is None:
             return self._name(self.string("the pattern of a mailbox's name"))
         self._at = found.end()
-        return self._name(found[0])
+        try:
+            return self._name(found[0])
+        except NoMailboxName:
+            # No name is written so: the pattern matches none.
+            return "\0"
 
     def _name(self, octets: bytes) -> str:
         try:
             return decode_name(octets, utf8=self._utf8)
         except BadName as error:
-            raise ImapSyntaxError(str(error)) from error
+            raise NoMailboxName(str(error)) from error
 
     def flag(self) -> str:
         r"""A flag or keyword, such as ``\Seen`` or ``$Forwarded``."""
