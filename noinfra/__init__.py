@@ -24,9 +24,10 @@ address is ours, hands it the octets at DATA, and answers 250 once ``store.filin
 committed the content, its place in a folder and a thread, and its event, together.
 
 The life of a message out: ``app.send`` composes and signs it, files it in Sent with one
-delivery a recipient, and commits; ``app.deliver`` claims what is due by destination,
-hands it to ``net.relay`` (or back to ``app.receive`` when the recipient is ours), and
-settles what became of it, with its event, in one transaction.
+delivery a recipient, and commits; ``app.deliver`` claims what is due, by destination,
+or while it keeps up takes what is sent here from memory, hands it to ``net.relay`` (or
+back to ``app.receive`` when the recipient is ours), and settles what became of it, with
+its event, in one transaction.
 
 A transaction never waits for the network, nothing is kept at module level, and the
 reactor is passed in.

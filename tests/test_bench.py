@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from noinfra.mail.bodies import attachments
 from noinfra.mail.mime import parse
+from tests.bench.imapclient import ends
 from tests.bench.mails import Mails, large
 from tests.bench.rest import Load, read_wrk
 from tests.bench.table import (
@@ -125,6 +126,18 @@ class TableTests(SynchronousTestCase):
         """The units of wrk become milliseconds; what it does not say is refused."""
         self.assertEqual(read_wrk(WRK), Load(8745.12, 0.89, 1500.0))
         self.assertRaises(ValueError, read_wrk, "unable to connect")
+
+
+class ImapTests(SynchronousTestCase):
+    """What ends the answer to a command."""
+
+    def test_ends(self) -> None:
+        """It is the tagged line alone, and that is OK or an error."""
+        self.assertTrue(ends(b"* 1 EXISTS\r\na3 OK [READ-WRITE] done.\r\n", b"a3 "))
+        for told in (b"", b"a3 OK", b"* a3 OK\r\n", b"a33 OK\r\n", b"a3 OK\r\n* 1\r\n"):
+            self.assertFalse(ends(told, b"a3 "), told)
+        with self.assertRaises(RuntimeError):
+            ends(b"* BYE\r\na3 NO too much\r\n", b"a3 ")
 
 
 class MailsTests(SynchronousTestCase):

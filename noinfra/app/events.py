@@ -228,9 +228,9 @@ class EventLog:
     async def list(self, access: Access, request: ListEvents) -> Listing[Event]:
         """Events after a cursor, oldest first."""
         wanted = await self.wanted(access, request)
-        start = request.cursor or request.after
+        start = request.after if request.cursor is None else request.cursor
         found = await EventTable(self.database.single(access.customer_id)).after(
-            position_of(start) if start else START, wanted, request.limit + 1
+            START if start is None else position_of(start), wanted, request.limit + 1
         )
         items = found[: request.limit]
         more = len(found) > request.limit

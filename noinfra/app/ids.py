@@ -11,6 +11,7 @@ import time
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
+_SHIFTS = tuple(range(120, -1, -10))
 
 
 def new_id(prefix: str) -> str:
@@ -22,7 +23,7 @@ def ulid(milliseconds: int, chance: bytes) -> str:
     """Twenty-six digits from a time since 1970 and ten octets of chance."""
     number = milliseconds << 80 | int.from_bytes(chance, "big")
     pairs = _PAIRS
-    return "".join(pairs[number >> shift & 1023] for shift in range(120, -1, -10))
+    return "".join([pairs[number >> shift & 1023] for shift in _SHIFTS])
 
 
 def first_id_at(prefix: str, milliseconds: int) -> str:

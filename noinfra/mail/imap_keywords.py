@@ -30,14 +30,13 @@ SYSTEM_FLAGS = (*KEPT, FLAGGED, SEEN)
 LONGEST = 100
 
 _SYSTEM = {flag.lower(): flag for flag in SYSTEM_FLAGS}
-_REGISTERED = {
-    name.lower(): name
-    for name in (
-        "$Forwarded", "$MDNSent", "$SubmitPending", "$Submitted", "$Junk", "$NotJunk",
-        "$Phishing", "$Important", "$Label1", "$Label2", "$Label3", "$Label4",
-        "$Label5",
-    )
-}  # fmt: skip
+# What clients have in common; the last five are their colours.
+REGISTERED = (
+    *("$Forwarded", "$MDNSent", "$SubmitPending", "$Submitted", "$Junk", "$NotJunk"),
+    *("$Phishing", "$Important"),
+    *("$Label1", "$Label2", "$Label3", "$Label4", "$Label5"),
+)
+_REGISTERED = {name.lower(): name for name in REGISTERED}
 # RFC 3501, 9: what ends an atom, and what is not ASCII.
 _SPECIAL = re.compile(r"[^!#$&\'+,\-./0-9:;<=>?@A-Z[^_`a-z|}~]")
 _OCTETS = re.compile(r"(?:=[0-9A-F]{2}){1,4}")

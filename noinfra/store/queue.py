@@ -2,7 +2,7 @@
 
 A claim moves a delivery's ``due_at`` to the end of a lease and writes the holder's
 name; who dies leaves a delivery that is due again. Only the holder of the lease may
-settle.
+settle. A process that carries what it sends itself files it under its lease at once.
 
 Destinations are walked by the index, from one to the next: however long the backlog of
 one is, looking past it costs a single probe.

@@ -22,7 +22,7 @@ from noinfra.app.notify import Notifier
 from noinfra.app.requests import SendMessage, UpdateInbox
 from noinfra.app.settling import Schedule, Settler
 from noinfra.boundaries import Envelope, Outcome, Relay
-from noinfra.errors import TemporaryFailure
+from noinfra.errors import NotFound, TemporaryFailure
 from noinfra.store.queue import Queue
 from tests.app.world import DOMAIN, ROOT, AppTest, header_of, started, until
 from tests.fakes.relay import MemoryRelay
@@ -583,6 +583,132 @@ class HolderTests(DeliverTest):
         self.clock.advance(1)
         await until(lambda: self.relay.sent)
         await self.idle(worker)
+
+
+class PromptTests(DeliverTest):
+    """Mail that is carried as soon as it is filed, and not claimed."""
+
+    async def setUp(self) -> None:
+        await super().setUp()
+        self.slow = SlowRelay()
+        self.me = self.worker(self.slow)
+        self.sending.release.carrier = self.me
+
+    async def go(self) -> None:
+        """Let the relay take what it has been given."""
+        await until(lambda: self.slow.waiting)
+        while self.slow.waiting:
+            self.slow.waiting.pop().callback(None)
+        await self.idle(self.me)
+
+    async def known(self) -> None:
+        """The worker has brought mail to x.example, by way of the queue."""
+        await self.me.start()
+        await self.send("first@x.example")
+        self.assertEqual(await self.value("select lease from delivery"), None)
+        self.me.wake()
+        await self.go()
+
+    async def leases(self) -> list[str | None]:
+        """Who holds what is not settled, oldest first."""
+        rows = await self.rows(
+            "select lease from delivery where settled_at is null order by delivery_id"
+        )
+        return [str(row[0]) if row[0] else None for row in rows]
+
+    async def test_at_once(self) -> None:
+        """To a destination that takes mail it goes without being claimed."""
+        await self.known()
+        message_id = await self.send("a@x.example", "b@x.example")
+        self.assertEqual(await self.leases(), ["me", "me"])
+        self.assertIsNone(self.me._claiming)
+        await self.go()
+        sent = self.slow.inner.sent[-1]
+        self.assertEqual(sent.octets, await self.octets(message_id))
+        self.assertEqual(
+            await self.statuses(message_id),
+            {"a@x.example": ("delivered", 250), "b@x.example": ("delivered", 250)},
+        )
+        self.assertEqual(
+            await self.rows(
+                "select type from event where message_id = %(id)s order by seq",
+                id=message_id,
+            ),
+            [
+                ("message.queued",),
+                ("message.delivered",),
+                ("message.delivered",),
+                ("message.sent",),
+            ],
+        )
+
+    async def test_elsewhere(self) -> None:
+        """All of a mail waits its turn where one destination is not known."""
+        await self.known()
+        await self.send("a@x.example", "b@y.example")
+        self.assertEqual(await self.leases(), [None, None])
+
+    async def test_in_trouble(self) -> None:
+        """Where a mail had to wait, the next one goes by the queue again."""
+        await self.known()
+        self.slow.inner = MemoryRelay(replies={"a@x.example": "451 4.3.0 Later."})
+        await self.send("a@x.example")
+        await self.go()
+        await self.send("b@x.example")
+        self.assertEqual(await self.leases(), [None, None])
+
+    async def test_stopped(self) -> None:
+        """A worker that stops, or is paused, takes nothing."""
+        await self.known()
+        self.me.paused = True
+        await self.send("a@x.example")
+        self.me.paused = False
+        await self.me.stop()
+        await self.send("b@x.example")
+        self.assertEqual(await self.leases(), [None, None])
+
+    async def test_room(self) -> None:
+        """Beyond what is held at once it waits, and nothing overtakes it."""
+        await self.known()
+        many = {f"dlv_{n}": "x.example" for n in range(100)}
+        self.assertIsNotNone(self.me.expect(1, many))
+        self.assertIsNone(self.me.expect(1, {"dlv_more": "x.example"}))
+        self.me.forget(many)
+        self.assertIsNone(self.me.expect(1, {"dlv_more": "x.example"}))
+        await self.idle(self.me)
+        self.assertIsNotNone(self.me.expect(1, {"dlv_more": "x.example"}))
+        self.me.forget(["dlv_more"])
+
+    async def test_large(self) -> None:
+        """What is large is not kept in memory."""
+        await self.known()
+        self.assertIsNone(self.me.expect(64 * 1024 + 1, {"dlv_1": "x.example"}))
+
+    async def test_not_filed(self) -> None:
+        """What could not be filed is not held."""
+        await self.known()
+        await self.rows("delete from folder where name = 'Sent' returning 1")
+        with self.assertRaises(NotFound):
+            await self.send("a@x.example")
+        self.assertEqual((self.me._held, dict(self.me._busy)), ({}, {}))
+
+    async def test_crash(self) -> None:
+        """What a dead holder had in memory is in the queue once its lease ends."""
+        await self.known()
+        await self.send("a@x.example")
+        self.me._running = False
+        other = await self.run_once(self.worker(lease="other"))
+        self.assertEqual(self.relay.sent, [])
+        await self.rows(
+            "update delivery set due_at = now() where lease = 'me' returning 1"
+        )
+        other.wake()
+        await self.idle(other)
+        self.assertEqual(len(self.relay.sent), 1)
+        # The answer that comes after all changes nothing.
+        await self.go()
+        self.assertEqual(await self.leases(), [])
+        self.assertEqual(await self.value("select max(attempts)::int from delivery"), 1)
 
 
 class ReportTests(DeliverTest):

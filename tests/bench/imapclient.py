@@ -12,7 +12,10 @@ _PIECE = 262_144
 
 
 class ImapClient:
-    """A connection by TLS that has logged in."""
+    """A connection by TLS that has logged in.
+
+    :ivar began: when it said LOGIN, by the clock of time.perf_counter().
+    """
 
     def __init__(self, port: int, user: str, password: str) -> None:
         context = ssl.create_default_context()
@@ -25,6 +28,7 @@ class ImapClient:
         self._number = 0
         self._piece = memoryview(bytearray(_PIECE))
         self.wait(b"* OK ")
+        self.began = time.perf_counter()
         self.ask(f"LOGIN {user} {password}")
 
     def __enter__(self) -> Self:
@@ -43,7 +47,7 @@ class ImapClient:
         """
         tag = self._say(command)
         told = bytearray()
-        while not _ends(told[-4096:], tag):
+        while not ends(told[-4096:], tag):
             told += self._some()
         return bytes(told)
 
@@ -51,7 +55,7 @@ class ImapClient:
         """The octets of the responses to a command, which are not kept."""
         tag = self._say(command)
         end, count = b"", 0
-        while not _ends(end, tag):
+        while not ends(end, tag):
             some = self._some()
             count += len(some)
             end = (end + bytes(some[-4096:]))[-4096:]
@@ -92,7 +96,7 @@ class ImapClient:
         return self._piece[:count]
 
 
-def _ends(told: bytes | bytearray, tag: bytes) -> bool:
+def ends(told: bytes | bytearray, tag: bytes) -> bool:
     """Whether the last line is the tagged response.
 
     :raises RuntimeError: it is no OK.

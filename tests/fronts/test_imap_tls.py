@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from noinfra.fronts.imap import conversation
+from noinfra.fronts.imap import connection
 from noinfra.fronts.smtp.tls import ServerTls, self_signed
 from tests.fronts.imap_session import SECOND, THIRD, imap_factory, memory_mail
 
@@ -160,7 +160,7 @@ class LoopbackTests(TestCase):
 
     async def test_silent_handshake(self) -> None:
         """A handshake that does not come ends."""
-        self.patch(conversation, "HANDSHAKE", 0.2)
+        self.patch(connection, "HANDSHAKE", 0.2)
 
         def talk(client: socket.socket) -> bytes:
             client.sendall(b"a STARTTLS\r\n")

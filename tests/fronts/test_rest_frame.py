@@ -263,6 +263,20 @@ class BodyTests(SynchronousTestCase):
         connection.send(request("POST", MESSAGES, Content_Length="9" * 5000))
         self.assertTrue(connection.received().startswith(b"HTTP/1.1 400"))
 
+    def test_long_lines(self) -> None:
+        """A path or a header field beyond all measure is refused, with a reason."""
+        for octets in (
+            request("GET", "/" + "x" * 20_000),
+            request("GET", INBOXES, X="x" * 20_000),
+            b"GET /" + b"x" * 20_000,
+        ):
+            connection = Connection(Client().site)
+            connection.send(octets)
+            answer = connection.answer()
+            self.assertEqual((answer.status, answer.code), (431, "line_too_long"))
+            connection.send(b"\r\n\r\n" + request("GET", INBOXES))
+            self.assertEqual(connection.received(), b"")
+
     def test_smuggling(self) -> None:
         """Two lengths for one body are a bad request (RFC 9112, 6.3)."""
         connection = Connection(Client().site)

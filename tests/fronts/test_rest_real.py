@@ -266,16 +266,16 @@ class MailRouteTests(RestTest):
     async def setUp(self) -> None:
         await super().setUp()
         self.place = await self.customer("agent")
-        self.caller = self.with_key(self.place.secret)
+        self.owner = self.with_key(self.place.secret)
 
     async def send(self, **message: object) -> Any:
         """Send from the inbox."""
-        return await self.caller.post(self.place.messages, message)
+        return await self.owner.post(self.place.messages, message)
 
     async def octets(self, message_id: str) -> bytes:
         """A message as it is on the wire."""
         path = f"{self.place.messages}/{message_id}/raw"
-        return (await self.caller.ask("GET", path)).body
+        return (await self.owner.ask("GET", path)).body
 
     async def incoming(self, octets: bytes, address: str | None = None) -> str:
         """Mail to the inbox; gives its id."""
@@ -284,11 +284,11 @@ class MailRouteTests(RestTest):
 
     async def found(self, **conditions: object) -> list[str]:
         """The ids of the messages that meet the conditions."""
-        return await self.caller.ids(self.place.messages, **conditions)
+        return await self.owner.ids(self.place.messages, **conditions)
 
     async def test_send(self) -> None:
         """202 with the message as it was filed; what was said is in its octets."""
-        answer = await self.caller.ask(
+        answer = await self.owner.ask(
             "POST",
             self.place.messages,
             {
@@ -327,7 +327,7 @@ class MailRouteTests(RestTest):
         self.assertEqual(header_of(octets, "Auto-Submitted"), "auto-generated")
         self.assertEqual(header_of(octets, "Reply-To"), "desk@example.com")
         self.assertIn("d=" + DOMAIN, header_of(octets, "DKIM-Signature") or "")
-        letter = await self.caller.get(f"{self.place.messages}/{sent['id']}")
+        letter = await self.owner.get(f"{self.place.messages}/{sent['id']}")
         self.assertEqual(letter["subject"], "Grüße")
         self.assertEqual(letter["text"].strip(), "Hello 🦜")
         recipients = [one["recipient"] for one in letter["provider"]["deliveries"]]
@@ -335,12 +335,12 @@ class MailRouteTests(RestTest):
             sorted(recipients), ["ada@example.com", "bcc@example.com", "cc@example.com"]
         )
         path = f"{self.place.messages}/{sent['id']}/attachments"
-        file = await self.caller.ask("GET", f"{path}/{sent['attachments'][0]['id']}")
+        file = await self.owner.ask("GET", f"{path}/{sent['attachments'][0]['id']}")
         self.assertEqual(file.body, PAPER)
 
     async def test_send_alias(self) -> None:
         """The path with /send sends as well."""
-        sent = await self.caller.post(
+        sent = await self.owner.post(
             f"{self.place.messages}/send", {"to": ["a@example.com"], "text": "x"}
         )
         self.assertEqual(await self.found(direction="outbound"), [sent["id"]])
@@ -349,24 +349,24 @@ class MailRouteTests(RestTest):
         """The same key sends once, whichever place says it; another request is 409."""
         body = {"to": ["a@example.com"], "text": "once"}
         path = self.place.messages
-        first = await self.caller.ask("POST", path, body, Idempotency_Key="k-1")
+        first = await self.owner.ask("POST", path, body, Idempotency_Key="k-1")
         for again in (
-            await self.caller.ask("POST", path, body, Idempotency_Key="k-1"),
-            await self.caller.ask("POST", path, {**body, "idempotencyKey": "k-1"}),
-            await self.caller.ask("POST", f"{path}/send", body, Idempotency_Key="k-1"),
+            await self.owner.ask("POST", path, body, Idempotency_Key="k-1"),
+            await self.owner.ask("POST", path, {**body, "idempotencyKey": "k-1"}),
+            await self.owner.ask("POST", f"{path}/send", body, Idempotency_Key="k-1"),
         ):
             self.assertEqual((again.status, again.json()), (200, first.json()))
         self.assertEqual(first.status, 202)
-        other = await self.caller.ask(
+        other = await self.owner.ask(
             "POST", path, {**body, "text": "twice"}, Idempotency_Key="k-1"
         )
         self.assertEqual((other.status, other.code), (409, "idempotency_mismatch"))
-        differ = await self.caller.ask(
+        differ = await self.owner.ask(
             "POST", path, {**body, "idempotencyKey": "k-2"}, Idempotency_Key="k-1"
         )
         self.assertEqual((differ.status, differ.field), (400, "idempotencyKey"))
         for wrong in ("", "k" * 257):
-            answer = await self.caller.ask("POST", path, body, Idempotency_Key=wrong)
+            answer = await self.owner.ask("POST", path, body, Idempotency_Key=wrong)
             self.assertEqual(answer.status, 400)
         self.assertEqual(await self.found(direction="outbound"), [first.json()["id"]])
 
@@ -380,14 +380,14 @@ class MailRouteTests(RestTest):
             )
         )
         path = f"{self.place.messages}/{original}"
-        thread = (await self.caller.get(path))["threadId"]
-        reply = await self.caller.post(f"{path}/reply", {"text": "Yes."})
+        thread = (await self.owner.get(path))["threadId"]
+        reply = await self.owner.post(f"{path}/reply", {"text": "Yes."})
         self.assertEqual(reply["to"], ["Ada <ada@example.com>"])
         self.assertEqual(reply["subject"], "Re: Question")
         self.assertEqual(reply["inReplyTo"], "q@example.com")
-        everyone = await self.caller.post(f"{path}/reply-all", {"text": "All."})
+        everyone = await self.owner.post(f"{path}/reply-all", {"text": "All."})
         self.assertEqual(everyone["cc"], ["Grace <grace@example.com>"])
-        forwarded = await self.caller.post(
+        forwarded = await self.owner.post(
             f"{self.place.messages}/{self.place.message}/forward",
             {"to": ["boss@example.com"], "text": "See below."},
         )
@@ -396,7 +396,7 @@ class MailRouteTests(RestTest):
         self.assertEqual(
             [one["filename"] for one in forwarded["attachments"]], ["agent.txt"]
         )
-        more = await self.caller.post(
+        more = await self.owner.post(
             f"/v1/inboxes/{self.place.inbox}/threads/{thread}/reply",
             {"text": "More.", "replyAll": True},
         )
@@ -409,7 +409,7 @@ class MailRouteTests(RestTest):
 
     async def test_message(self) -> None:
         """A message has its text, header fields and files."""
-        letter = await self.caller.get(f"{self.place.messages}/{self.place.message}")
+        letter = await self.owner.get(f"{self.place.messages}/{self.place.message}")
         self.assertEqual(letter["text"].strip(), "agent")
         self.assertEqual(letter["from"], "Ada <ada@example.com>")
         names = [one["name"] for one in letter["headers"]]
@@ -434,22 +434,22 @@ class MailRouteTests(RestTest):
             ("bytes=9-4", 200, PAPER),
         ):
             more = {"Range": wanted} if wanted else {}
-            answer = await self.caller.ask("GET", path, **more)
+            answer = await self.owner.ask("GET", path, **more)
             self.assertEqual((answer.status, answer.body), (status, body), wanted)
         self.assertEqual(answer.headers["content-type"], "text/plain")
         self.assertIn("agent.txt", answer.headers["content-disposition"])
-        part = await self.caller.ask("GET", path, Range="bytes=4-8")
+        part = await self.owner.ask("GET", path, Range="bytes=4-8")
         self.assertEqual(part.headers["content-range"], f"bytes 4-8/{len(PAPER)}")
-        outside = await self.caller.ask("GET", path, Range="bytes=44-")
+        outside = await self.owner.ask("GET", path, Range="bytes=44-")
         self.assertEqual(outside.status, 416)
-        raw = await self.caller.ask("GET", f"{message}/raw", Range="bytes=0-8")
+        raw = await self.owner.ask("GET", f"{message}/raw", Range="bytes=0-8")
         self.assertEqual(
             (raw.status, raw.headers["content-type"]), (206, "message/rfc822")
         )
         self.assertEqual(raw.body, (await self.octets(self.place.message))[:9])
-        head = await self.caller.ask("HEAD", path)
+        head = await self.owner.ask("HEAD", path)
         self.assertEqual((head.status, head.body), (200, b""))
-        none = await self.caller.ask("GET", f"{message}/attachments/att_9")
+        none = await self.owner.ask("GET", f"{message}/attachments/att_9")
         self.assertEqual(none.status, 404)
 
     async def test_filters(self) -> None:
@@ -468,14 +468,14 @@ class MailRouteTests(RestTest):
             id=spam,
         )
         trashed = await self.incoming(mail("Bin me"))
-        await self.caller.ask("DELETE", f"{self.place.messages}/{trashed}")
-        await self.caller.ask(
+        await self.owner.ask("DELETE", f"{self.place.messages}/{trashed}")
+        await self.owner.ask(
             "PATCH",
             f"{self.place.messages}/{tagged}",
             {"addLabels": ["a", "b"], "removeLabels": ["unread"]},
         )
-        at = (await self.caller.get(f"{self.place.messages}/{tagged}"))["receivedAt"]
-        thread = (await self.caller.get(f"{self.place.messages}/{sent}"))["threadId"]
+        at = (await self.owner.get(f"{self.place.messages}/{tagged}"))["receivedAt"]
+        thread = (await self.owner.get(f"{self.place.messages}/{sent}"))["threadId"]
         every = [sent, tagged, old]
         for conditions, wanted in (
             ({}, every),
@@ -513,7 +513,7 @@ class MailRouteTests(RestTest):
     async def test_labels(self) -> None:
         """Added and removed, but for the server's own; told of as an event."""
         path = f"{self.place.messages}/{self.place.message}"
-        changed = await self.caller.ask(
+        changed = await self.owner.ask(
             "PATCH", path, {"addLabels": ["x"], "removeLabels": ["unread"]}
         )
         self.assertEqual(changed.json()["labels"], ["received", "x"])
@@ -522,20 +522,20 @@ class MailRouteTests(RestTest):
             {"removeLabels": ["received"]},
             {"addLabels": ["y"], "removeLabels": ["y"]},
         ):
-            self.assertEqual((await self.caller.ask("PATCH", path, wrong)).status, 400)
-        self.assertEqual((await self.caller.get(path))["labels"], ["received", "x"])
+            self.assertEqual((await self.owner.ask("PATCH", path, wrong)).status, 400)
+        self.assertEqual((await self.owner.get(path))["labels"], ["received", "x"])
 
     async def test_delete(self) -> None:
         """To Trash, then for good; or at once for good."""
         path = f"{self.place.messages}/{self.place.message}"
-        self.assertEqual((await self.caller.ask("DELETE", path)).status, 204)
-        self.assertEqual((await self.caller.get(path))["folder"], "Trash")
-        self.assertEqual((await self.caller.ask("DELETE", path)).status, 204)
-        self.assertEqual((await self.caller.ask("GET", path)).status, 404)
+        self.assertEqual((await self.owner.ask("DELETE", path)).status, 204)
+        self.assertEqual((await self.owner.get(path))["folder"], "Trash")
+        self.assertEqual((await self.owner.ask("DELETE", path)).status, 204)
+        self.assertEqual((await self.owner.ask("GET", path)).status, 404)
         other = await self.incoming(mail())
         path = f"{self.place.messages}/{other}?permanent"
-        self.assertEqual((await self.caller.ask("DELETE", path)).status, 204)
-        self.assertEqual((await self.caller.ask("DELETE", path)).status, 404)
+        self.assertEqual((await self.owner.ask("DELETE", path)).status, 204)
+        self.assertEqual((await self.owner.ask("DELETE", path)).status, 404)
         self.assertEqual(await self.found(includeTrash=True), [])
 
     async def test_threads(self) -> None:
@@ -545,33 +545,33 @@ class MailRouteTests(RestTest):
         second = await self.incoming(
             mail("Re: One", header="In-Reply-To: <one@example.com>\r\n")
         )
-        page = await self.caller.get(threads)
+        page = await self.owner.get(threads)
         one, other = page["data"]
         self.assertEqual(other["id"], self.place.thread)
         self.assertEqual((one["messageCount"], one["unreadCount"]), (2, 2))
         self.assertEqual(one["lastMessageId"], second)
-        whole = await self.caller.get(f"{threads}/{one['id']}")
+        whole = await self.owner.get(f"{threads}/{one['id']}")
         self.assertEqual([each["id"] for each in whole["messages"]], [first, second])
-        changed = await self.caller.ask(
+        changed = await self.owner.ask(
             "PATCH",
             f"{threads}/{one['id']}",
             {"addLabels": ["vip"], "removeLabels": ["unread"]},
         )
         self.assertEqual(changed.json()["unreadCount"], 0)
-        self.assertEqual(await self.caller.ids(threads, labels="vip"), [one["id"]])
+        self.assertEqual(await self.owner.ids(threads, labels="vip"), [one["id"]])
         self.assertEqual(await self.found(labels="vip"), [second, first])
         self.assertEqual(
-            await self.caller.ids(threads, ascending=True, limit=1),
+            await self.owner.ids(threads, ascending=True, limit=1),
             [self.place.thread, one["id"]],
         )
-        gone = await self.caller.ask("DELETE", f"{threads}/{one['id']}")
+        gone = await self.owner.ask("DELETE", f"{threads}/{one['id']}")
         self.assertEqual(gone.status, 204)
         self.assertEqual(await self.found(), [self.place.message])
 
     async def test_events(self) -> None:
         """What happened, in order, after a cursor, and by type; all times are alike."""
         sent = await self.send(to=["a@example.com"], text="x")
-        events = (await self.caller.get("/v1/events", limit=1000))["data"]
+        events = (await self.owner.get("/v1/events", limit=1000))["data"]
         types = [one["type"] for one in events]
         self.assertEqual(types[-1], "message.queued")
         self.assertEqual(events[-1]["messageId"], sent["id"])
@@ -579,18 +579,18 @@ class MailRouteTests(RestTest):
         self.assertEqual(events[-1]["data"]["message"]["createdAt"], sent["createdAt"])
         after = events[-3]["id"]
         self.assertEqual(
-            await self.caller.ids("/v1/events", after=after, limit=1),
+            await self.owner.ids("/v1/events", after=after, limit=1),
             [one["id"] for one in events[-2:]],
         )
-        received = await self.caller.get("/v1/events", types="message.received")
+        received = await self.owner.get("/v1/events", types="message.received")
         self.assertEqual(
             [one["messageId"] for one in received["data"]], [self.place.message]
         )
         self.assertEqual(
-            await self.caller.ids("/v1/events", inboxId=self.place.address),
+            await self.owner.ids("/v1/events", inboxId=self.place.address),
             [one["id"] for one in events if one["inboxId"] == self.place.inbox],
         )
-        letter = await self.caller.get(f"{self.place.messages}/{sent['id']}")
+        letter = await self.owner.get(f"{self.place.messages}/{sent['id']}")
         for time in times([events, letter]):
             self.assertRegex(time, f"^{TIME.pattern}$")
 
@@ -603,15 +603,15 @@ class MailRouteTests(RestTest):
                 await self.found(limit=limit, ascending=True), every, limit
             )
             self.assertEqual(await self.found(limit=limit), every[::-1], limit)
-        page = await self.caller.get(self.place.messages, limit=60)
+        page = await self.owner.get(self.place.messages, limit=60)
         late = await self.incoming(mail("While one reads"))
-        await self.caller.ask("DELETE", f"{self.place.messages}/{every[0]}")
+        await self.owner.ask("DELETE", f"{self.place.messages}/{every[0]}")
         rest = await self.found(limit=100, cursor=page["nextCursor"])
         self.assertEqual(rest, every[1:61][::-1])
         self.assertEqual((await self.found(limit=1))[0], late)
         threads = f"/v1/inboxes/{self.place.inbox}/threads"
-        ids = await self.caller.ids(threads, limit=50)
+        ids = await self.owner.ids(threads, limit=50)
         self.assertEqual((len(ids), len(set(ids))), (122, 122))
         self.assertEqual(
-            await self.caller.ids(threads, limit=7, ascending=True), ids[::-1]
+            await self.owner.ids(threads, limit=7, ascending=True), ids[::-1]
         )

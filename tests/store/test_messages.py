@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import evolve
 from twisted.internet.defer import Deferred, gatherResults
 
 from noinfra.store.contents import Contents
+from noinfra.store.database import Statements
 from noinfra.store.filing import Filing
 from noinfra.store.messages import (
     Messages,
@@ -20,6 +21,7 @@ from noinfra.store.messages import (
 from noinfra.store.threads import Threads, ThreadSummary
 from tests.store.mailstore import Born, MailStoreTest, filing
 
+T = TypeVar("T")
 EVERYTHING = Selection(
     inbox_id="",
     labels=[],
@@ -87,6 +89,23 @@ class MessageTest(MailStoreTest):
         return [row[0] for row in rows]
 
 
+class _Planning(Statements):
+    """Finds nothing, but how PostgreSQL would look for it."""
+
+    def __init__(self, on: Statements) -> None:
+        self._on = on
+        self.plan = ""
+
+    async def many(self, cls: type[T], sql: str, /, **parameters: object) -> list[T]:
+        explained = sql.replace("select", "explain select", 1)
+        rows = await self._on.rows(explained, **parameters)
+        self.plan = "\n".join(str(row[0]) for row in rows)
+        return []
+
+    async def _run(self, sql: str, parameters: dict[str, object]) -> Any:
+        raise NotImplementedError("It only plans.")
+
+
 class SelectTests(MessageTest):
     """What a list holds."""
 
@@ -114,6 +133,8 @@ class SelectTests(MessageTest):
             ({"labels": ["'; drop table message; --"]}, []),
             ({"direction": "outbound"}, [3]),
             ({"folder": "Trash"}, [2]),
+            ({"folder": "Nowhere"}, []),
+            ({"folder": "Trash", "hidden": ["Trash"]}, []),
             ({"hidden": ["Trash", "Spam"]}, [0, 1, 3, 4]),
             ({"tag": "news"}, [1]),
             ({"people": "ADA@"}, [0, 1, 2, 3, 4]),
@@ -131,6 +152,16 @@ class SelectTests(MessageTest):
         for conditions, expected in cases:
             found = await self.ids(**conditions)
             self.assertEqual(found, [ids[n] for n in expected], conditions)
+
+    async def test_no_sorting(self) -> None:
+        """No page sorts the inbox, even while PostgreSQL knows nothing of the table."""
+        await self.some(*[filing(self.one) for _ in range(30)])
+        for conditions in ({}, {"ascending": False}, {"hidden": ["Spam"]}):
+            selection = evolve(EVERYTHING, inbox_id=self.one.inbox_id, **conditions)
+            planning = _Planning(self.database.single("cus_1"))
+            await Messages(planning).select(evolve(selection, limit=10))
+            self.assertIn("Index Scan", planning.plan)
+            self.assertNotIn("Sort", planning.plan)
 
     async def test_letter(self) -> None:
         """A letter has the header section of its octets, and its bodies."""

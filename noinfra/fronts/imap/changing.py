@@ -70,16 +70,20 @@ class Changing(Selected):
 
     def _say_stored(self, view: View, command: Store, rows: Sequence[FlagRow]) -> None:
         condstore = b"CONDSTORE" in self._enabled
-        # RFC 7162, 3.2.4: with QRESYNC, all FETCH responses name the UID.
+        # RFC 7162, 3.2.3: with QRESYNC, all FETCH responses name the UID.
         by_uid = command.uid or b"QRESYNC" in self._enabled
         told = view.told
+        # RFC 7162, 3.1.3: what others changed is told even if our change is silent.
+        alone = _follows(view.modseq, rows)
+        view.note(rows)
         if not command.silent:
             self._say_keywords(view, (row.flags for row in rows))
         for row in rows:
             number = view.number(row.uid)
             if number is None:
                 continue
-            told[row.uid] = row.modseq
+            if not command.silent or (row.changed and alone):
+                told[row.uid] = row.modseq
             shown = b"UID %d " % row.uid if by_uid else b""
             if not command.silent:
                 shown += b"FLAGS %b " % row.flags
@@ -128,3 +132,9 @@ def _copyuid(copied: Copied) -> bytes:
         render_numbers([old for old, _ in copied.pairs]),
         render_numbers([new for _, new in copied.pairs]),
     )
+
+
+def _follows(modseq: int, rows: Sequence[FlagRow]) -> bool:
+    """Whether nothing came between what was known up to a modseq and these changes."""
+    changed = [row.modseq for row in rows if row.changed]
+    return not changed or max(changed) - modseq == len(changed)

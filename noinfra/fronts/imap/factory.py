@@ -17,7 +17,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from noinfra.config import ImapSettings
 from noinfra.fronts.imap.answers import bye
 from noinfra.fronts.imap.appending import Session
-from noinfra.fronts.imap.conversation import Conversation
+from noinfra.fronts.imap.connection import Connection
 from noinfra.fronts.imap.mail import Mail
 from noinfra.fronts.imap.maillog import MailLog
 from noinfra.fronts.imap.refusals import Closing, Stopping, TooManyConnections
@@ -57,7 +57,7 @@ class ImapFactory(ServerFactory):
             tls, isClient=False, wrappedFactory=self, clock=clock
         )
         self.stopping = False
-        self._open: dict[Conversation, str] = {}
+        self._open: dict[Connection, str] = {}
         self._by_network: Counter[str] = Counter()
         self._at_rest: Deferred[None] | None = None
 
@@ -83,7 +83,7 @@ class ImapFactory(ServerFactory):
             return TooManyConnections("Too many connections from you; come again.")
         return None
 
-    def released(self, session: Conversation) -> None:
+    def released(self, session: Connection) -> None:
         """A connection is gone, with all that was at work for it."""
         network = self._open.pop(session)
         self._by_network[network] -= 1

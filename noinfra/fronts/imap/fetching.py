@@ -22,6 +22,10 @@ from noinfra.mail.imap.sets import is_within, ranges_of
 
 _SEEN = "\\Seen"
 _SEEN_OCTETS = _SEEN.encode("ascii")
+# Flags that a session remembers: some ten megabytes at the most.
+_REMEMBERED = 50_000
+# Of how many messages the flags go in one write.
+_AT_ONCE = 2000
 _CHANGES = (Data("UID"), Data("FLAGS"), Data("MODSEQ"))
 
 
@@ -41,8 +45,11 @@ class Fetching(Searching):
         uids: Sequence[int] = view.chosen(command.set, uid=command.uid)
         if command.changed_since is not None:
             uids = await self._changed_since(view, command, uids)
-        sees = command.sees and not view.read_only
-        fetched = await self._fetch(view, uids, plan, sees=sees)
+        if plan.flags_alone:
+            fetched = await self._fetch_flags(view, uids, plan)
+        else:
+            sees = command.sees and not view.read_only
+            fetched = await self._fetch(view, uids, plan, sees=sees)
         if fetched < len(uids) and not command.uid:
             # RFC 5530: others have expunged what still has a number here.
             return b"EXPUNGEISSUED"
@@ -55,7 +62,7 @@ class Fetching(Searching):
         chosen = ranges_of(uids)
         asked = chosen
         if command.vanished and not command.set.saved:
-            asked = command.set.resolve(view.uids[-1] if view.uids else 0)
+            asked = command.set.resolve(view.highest)
         changed = await self._tell_since(
             view, command.changed_since or 0, asked, vanished=command.vanished
         )
@@ -88,6 +95,29 @@ class Fetching(Searching):
             fetched += len(page)
             await self._read()
         return fetched
+
+    async def _fetch_flags(self, view: View, uids: Sequence[int], plan: Plan) -> int:
+        """Flags and no more, which are remembered once all of them were read."""
+        if view.flags_of is None and len(uids) == len(view.uids) <= _REMEMBERED:
+            pages = self._server.mail.messages.rows(
+                self._who, view.folder_id, uids, plan.wanted
+            )
+            view.flags_of = {row.uid: row.flags async for page in pages for row in page}
+        if view.flags_of is None:
+            return await self._fetch(view, uids, plan, sees=False)
+        if self._changed:
+            await self._catch_up(view)
+        found = 0
+        for start in range(0, len(uids), _AT_ONCE):
+            some = [
+                uid for uid in uids[start : start + _AT_ONCE] if uid in view.flags_of
+            ]
+            flags = [view.flags_of[uid] for uid in some]
+            self._say_keywords(view, set(flags))
+            self._say(plan.flag_lines(view.numbers(some), some, flags))
+            found += len(some)
+            await self._read()
+        return found
 
     async def _see(self, view: View, page: Iterable[Row]) -> dict[int, Row]:
         r"""Make messages \Seen; gives those that were not, as they are now."""

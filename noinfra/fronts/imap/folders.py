@@ -49,7 +49,10 @@ class Folders(Entering):
         found = await self._server.mail.mailboxes.list(self._who)
         matches = _matching(command)
         selected = {one.name for one in found if _is_selected(command, one)}
-        above = _above(selected) if b"RECURSIVEMATCH" in command.selecting else set()
+        above: set[str] = set()
+        if b"RECURSIVEMATCH" in command.selecting:
+            # RFC 5258, 3.5: not for the sake of names that are listed themselves.
+            above = _above(name for name in selected if not matches(name))
         for one in found:
             if (one.name in selected or one.name in above) and matches(one.name):
                 self._say_list(command, one, one.name in above)

@@ -34,6 +34,7 @@ _PREPARED: dict[str, tuple[bytes, str, str]] = {
     "ENVELOPE": (b"ENVELOPE %b", "envelope", "envelope"),
     "BODYSTRUCTURE": (b"BODYSTRUCTURE %b", "bodystructure", "bodystructure"),
 }
+_FLAGS_ALONE = (("FLAGS",), ("UID", "FLAGS"), ("FLAGS", "UID"))
 _ENTRIES = msgspec.json.Decoder(list[dict[str, Any]])
 _IDENTITY = frozenset(("7bit", "8bit", "binary", ""))
 
@@ -83,6 +84,7 @@ class Plan:
         data = [item for item in items if isinstance(item, Data)]
         self.sections = [item for item in items if isinstance(item, Section)]
         self.names = {item.name for item in data}
+        self._order = tuple(item.name for item in data)
         self.wanted = frozenset(filter(None, map(_column, data)))
         if any(one.text or one.part or one.binary for one in self.sections):
             self.wanted |= {"parts"}
@@ -103,6 +105,22 @@ class Plan:
         template = b"* %d FETCH (" + self._template + b")\r\n"
         values = self._values
         return b"".join([template % (number, *values(row)) for number, row in numbered])
+
+    @property
+    def flags_alone(self) -> bool:
+        """Whether nothing but flags is asked for, and whose they are."""
+        return not self.sections and self._order in _FLAGS_ALONE
+
+    def flag_lines(
+        self, numbers: Iterable[int], uids: Iterable[int], flags: Iterable[bytes]
+    ) -> bytes:
+        """The responses where flags are alone."""
+        template = b"* %d FETCH (" + self._template + b")\r\n"
+        columns = {"UID": uids, "FLAGS": flags}
+        ordered = [columns[name] for name in self._order]
+        return b"".join(
+            [template % line for line in zip(numbers, *ordered, strict=True)]
+        )
 
     def pieces(self, row: Row, before: bytes) -> tuple[list[Piece], bytes]:
         """The sections of a message.

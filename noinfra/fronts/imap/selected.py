@@ -33,7 +33,7 @@ from noinfra.mail.imap.sets import (
     within,
     without,
 )
-from noinfra.mail.imap_keywords import SYSTEM_FLAGS
+from noinfra.mail.imap_keywords import REGISTERED, SYSTEM_FLAGS
 from noinfra.mail.imap_search import Uids
 
 if TYPE_CHECKING:
@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 # RFC 9051, 7.5.1: while these are at work, no number of a message may change. Their UID
 # forms name none.
 NUMBERED = frozenset(("FETCH", "STORE", "SEARCH", "SORT", "THREAD"))
+# What SELECT names; finding other keywords would mean to look at every message, so that
+# they are named before they are first seen.
+KNOWN = tuple(flag.encode("ascii") for flag in (*SYSTEM_FLAGS, *REGISTERED))
 # What wants the news in any case, and what changes the mailbox itself.
 FRESH = frozenset(
     (
@@ -112,8 +115,9 @@ class Selected(Folders):
             folder_id=found.mailbox.folder_id,
             read_only=read_only,
             uids=found.uids,
+            highest=found.mailbox.uidnext - 1,
             modseq=found.mailbox.modseq,
-            flags=[flag.encode("ascii") for flag in SYSTEM_FLAGS],
+            flags=list(KNOWN),
         )
         known = command.qresync
         if known is not None and known.uidvalidity == found.mailbox.uidvalidity:
@@ -146,7 +150,7 @@ class Selected(Folders):
         """What SELECT tells of a mailbox (RFC 9051, 6.3.2; RFC 3501, 6.3.1)."""
         box = found.mailbox
         lines = [
-            *_flag_lines([flag.encode("ascii") for flag in SYSTEM_FLAGS], read_only),
+            *_flag_lines(KNOWN, read_only),
             b"%d EXISTS" % len(found.uids),
         ]
         if not self._rev2:
@@ -167,8 +171,7 @@ class Selected(Folders):
 
     async def _resynchronise(self, view: View, known: Qresync) -> None:
         """Tell a client that was away what it missed (RFC 7162, 3.2.5.1)."""
-        last = view.uids[-1] if view.uids else 0
-        ranges = known.known.resolve(0) if known.known else [(1, max(last, 1))]
+        ranges = known.known.resolve(0) if known.known else [(1, max(view.highest, 1))]
         same = _same_up_to(view.uids, known) if known.match else 0
         changed = await self._tell_since(
             view, known.modseq, ranges, vanished=True, same=same
@@ -189,6 +192,8 @@ class Selected(Folders):
         same: int = 0,
     ) -> list[int]:
         """What is gone of the UIDs in ranges since then, and which have changed.
+
+        What has a number still is not told as gone: that is news, and comes as such.
 
         :param same: up to this UID the client is known to have missed no expunge.
         """
@@ -211,7 +216,8 @@ class Selected(Folders):
                 left = [(max(low, same + 1), high) for low, high in ranges]
                 lost = without([one for one in left if one[0] <= one[1]], view.uids)
             else:
-                lost = ranges_of(sorted({u for u in gone if is_within(u, ranges)}))
+                earlier = set(gone).difference(view.uids)
+                lost = ranges_of(sorted(u for u in earlier if is_within(u, ranges)))
             if lost:
                 self._say(untagged(b"VANISHED (EARLIER) " + render_ranges(lost)))
         return sorted(uid for uid in set(changed) if is_within(uid, ranges))
@@ -239,6 +245,7 @@ class Selected(Folders):
             if not changes.complete:
                 await self._look_again(view)
             view.vanish(changes.vanished)
+            view.note(changes.changed)
             view.fresh.update(self._say_changed(view, changes.changed))
             view.modseq = changes.modseq
             if not changes.more:

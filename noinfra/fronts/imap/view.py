@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 
 from attrs import define, field
 
+from noinfra.app.mailbox_messages import FlagRow
 from noinfra.fronts.imap.refusals import Bad
 from noinfra.mail.imap.sets import Range, SequenceSet, ranges_of, within
 from noinfra.mail.imap_search import Uids
@@ -26,24 +27,29 @@ class View:
     """One session's mailbox.
 
     :ivar uids: those that have a sequence number, in its order.
+    :ivar highest: the last UID that we know was given, be it still there or not.
     :ivar modseq: up to which change all is known.
     :ivar gone: UIDs that have a number still, but no message.
     :ivar fresh: UIDs of messages that have no number yet.
     :ivar told: the modseq of changes that were told ahead of their turn.
     :ivar saved: the UIDs that SEARCH saved.
     :ivar flags: what FLAGS named; keywords join them when they are first seen.
+    :ivar flags_of: by UID, once the session has read all of them; they follow each
+        change that it hears of, so that nobody has to be asked again.
     """
 
     name: str
     folder_id: int
     read_only: bool
     uids: array[int]
+    highest: int
     modseq: int
     gone: set[int] = field(factory=set)
     fresh: set[int] = field(factory=set)
     told: dict[int, int] = field(factory=dict)
     saved: Sequence[int] = ()
     flags: list[bytes] = field(factory=list)
+    flags_of: dict[int, bytes] | None = None
     _shown: set[bytes] = field(factory=set)
 
     # ----------------------------------------------------------------------------------
@@ -55,8 +61,14 @@ class View:
         known = index < len(self.uids) and self.uids[index] == uid
         return index + 1 if known else None
 
-    def numbers(self, uids: Iterable[int]) -> list[int]:
+    def numbers(self, uids: Sequence[int]) -> list[int]:
         """The sequence numbers of UIDs, without those that have none."""
+        first = self.number(uids[0]) if uids else None
+        if first is not None:
+            # Many in a row are found at once.
+            stop = first + len(uids)
+            if self.uids[first - 1 : stop - 1].tolist() == uids:
+                return list(range(first, stop))
         return [number for uid in uids if (number := self.number(uid)) is not None]
 
     def known(self, uids: Iterable[int]) -> list[int]:
@@ -129,21 +141,31 @@ class View:
         self.flags += found
         return found
 
+    def note(self, rows: Iterable[FlagRow]) -> None:
+        """Remember the flags that messages have now, if we do so of all."""
+        if self.flags_of is not None:
+            self.flags_of.update((row.uid, row.flags) for row in rows)
+
     # ----------------------------------------------------------------------------------
     # Changes
 
     def arrive(self) -> bool:
         """Number what is new; tells whether there was any."""
-        last = self.uids[-1] if self.uids else 0
-        fresh = sorted(uid for uid in self.fresh if uid > last)
+        fresh = sorted(uid for uid in self.fresh if uid > self.highest)
         self.fresh.clear()
+        if not fresh:
+            return False
         self.uids.extend(fresh)
-        return bool(fresh)
+        self.highest = fresh[-1]
+        return True
 
     def vanish(self, uids: Sequence[int] | set[int]) -> None:
         """Note what is no more, to be told when it may be."""
         self.gone.update(self.known(uids))
         self.fresh.difference_update(uids)
+        if self.flags_of is not None:
+            for uid in uids:
+                self.flags_of.pop(uid, None)
 
     def forget(self) -> tuple[list[int], list[int]]:
         """Take the numbers from what is gone.

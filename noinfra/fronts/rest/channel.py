@@ -17,7 +17,7 @@ from twisted.web.server import Site
 
 from noinfra.errors import Refusal
 from noinfra.fronts.rest.answer import Answer
-from noinfra.fronts.rest.errors import SlowRequest
+from noinfra.fronts.rest.errors import LongLine, SlowRequest
 from noinfra.fronts.rest.exchange import too_large
 from noinfra.fronts.rest.frame import Frame
 from noinfra.fronts.rest.request import ApiRequest, head
@@ -71,6 +71,15 @@ class Channel(HTTPChannel):
             # twisted.web reads Content-Length with int(), which has a limit of its own.
             self._respondToBadRequestAndDisconnect()
             return False
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """Refuse a line that is too long; twisted.web would hang up without a word."""
+        self._refuse(
+            LongLine(
+                f"The request line and each header field have at most "
+                f"{self.MAX_LENGTH} octets; send what is longer in a body."
+            )
+        )
 
     def allHeadersReceived(self) -> None:
         """Refuse a body that is too large before any of it is read."""

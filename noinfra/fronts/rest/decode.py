@@ -149,6 +149,9 @@ class Decoder:
             return msgspec.convert(values, wanted, strict=False)
         except msgspec.ValidationError as error:
             raise invalid(error) from error
+        except ValueError as error:
+            # From a time in seconds that no datetime can be.
+            raise Invalid(f"A value of the query is out of range: {error}.") from error
 
 
 def query_pairs(query: bytes) -> list[tuple[str, str]]:

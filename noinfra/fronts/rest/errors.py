@@ -26,6 +26,12 @@ class UpgradeRequired(Refusal):
     slug, http = "upgrade_required", 426
 
 
+class LongLine(Refusal):
+    """The request line or a header field is longer than we take (RFC 6585, 5)."""
+
+    slug, http = "line_too_long", 431
+
+
 class SlowRequest(Refusal):
     """The request did not arrive in time."""
 

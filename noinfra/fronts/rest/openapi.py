@@ -50,7 +50,7 @@ _ERRORS = {
 _ALWAYS = (400, 429, 500, 503)
 
 
-class Error(msgspec.Struct, rename="camel"):
+class Reason(msgspec.Struct, rename="camel"):
     """Why not, and what to do."""
 
     code: str
@@ -62,7 +62,7 @@ class Error(msgspec.Struct, rename="camel"):
 class ErrorView(msgspec.Struct):
     """Every refusal has this form."""
 
-    error: Error
+    error: Reason
 
 
 def describe(dialect: Dialect, base_url: str) -> dict[str, Any]:
@@ -166,7 +166,8 @@ def _parameter(place: str, name: str, schema: Schema) -> Schema:
 def _responses(route: Route, operation: Operation, decode: Decoder) -> Schema:
     statuses = set(_ALWAYS)
     statuses |= {401, 403} if operation.permission else set()
-    statuses |= {404} if decode.path else set()
+    named = {*decode.path, *decode.query} - {"cursor", "limit"}
+    statuses |= {404} if named else set()
     statuses |= {404, 409, 413, 415} if decode.body is not None else set()
     statuses |= {416} if route.form.schema is Octets else set()
     described: Schema = {
@@ -287,8 +288,13 @@ def _camel(name: str) -> str:
 
 
 def _unsuffixed(document: dict[str, Any]) -> dict[str, Any]:
-    """Our types are called MessageView; to a caller it is a Message."""
+    """Our types are called MessageView; to a caller it is a Message.
+
+    :raises ValueError: two types would have one name.
+    """
     schemas = document["components"]["schemas"]
+    if twice := [name for name in schemas if f"{name}View" in schemas]:
+        raise ValueError(f"{twice[0]} and {twice[0]}View would be one")
     text = msgspec.json.encode(document).decode()
     for name in schemas:
         if name.endswith("View"):

@@ -15,7 +15,10 @@ from attrs import frozen
 from noinfra.mail.imap.scanner import ImapSyntaxError, Scanner
 
 # RFC 7888: with "+" the octets follow at once. RFC 3516: "~", they may hold NUL.
-_ANNOUNCED = re.compile(rb"(~?)\{([0-9]{1,20})(\+?)\}\Z")
+_ANNOUNCED = re.compile(rb"(~?)\{([0-9]+)(\+?)\}\Z")
+# However long the number is, the octets behind it are no command. More digits than this
+# are more than anybody takes.
+_DIGITS = 20
 
 
 @frozen(kw_only=True)
@@ -50,7 +53,7 @@ def announced(line: bytes) -> Announced | None:
     if found is None:
         return None
     return Announced(
-        size=int(found[2]),
+        size=int(found[2].lstrip(b"0")[:_DIGITS] or b"0"),
         waits=not found[3],
         binary=bool(found[1]),
         length=len(found[0]),
