@@ -17,15 +17,19 @@ from twisted.internet.threads import deferToThread
 
 from noinfra.app.mailbox_access import Identity
 from noinfra.errors import Invalid
+from noinfra.mail.imap.structure import CC, TO, leading_group
 from noinfra.mail.imap_search import SORT_KEYS, Key, SortKey
 from noinfra.mail.thread import base_subject
 from noinfra.mail.threading import Node, Threadable, by_references, by_subject
+from noinfra.mail.words import decode_words
 from noinfra.store.database import Database
 from noinfra.store.mailbox_search import Search, Sortable
 
 S = TypeVar("S")
 T = TypeVar("T")
 
+# What mail is often addressed to by a group's name ("undisclosed-recipients:;").
+_TO_GROUPS = frozenset(("cc", "displayto", "to"))
 # What takes a few milliseconds.
 _AT_ONCE = 500
 
@@ -62,7 +66,10 @@ class Finding:
             if one.name not in SORT_KEYS:
                 raise Invalid(f"There is no sort key {one.name}.")
         found = await self._search(identity).sortable(
-            identity.home.inbox_id, folder_id, key
+            identity.home.inbox_id,
+            folder_id,
+            key,
+            envelopes=any(one.name in _TO_GROUPS for one in by),
         )
         uids = await _worked_out(found, partial(sort, by=tuple(by)))
         modseq = max((one.modseq for one in found), default=None)
@@ -141,6 +148,12 @@ def display_of(person: str | None) -> str:
     return (name or _address(person)).upper()
 
 
+def group_of(one: Sortable, field: int) -> str:
+    """The name of the group that a field begins with (RFC 5256, 3); "" if none does."""
+    name = leading_group(one.envelope, field) if one.envelope else None
+    return decode_words(name.decode("utf-8", "replace")).upper() if name else ""
+
+
 def _address(person: str | None) -> str:
     return (person or "").rpartition("<")[2].removesuffix(">")
 
@@ -148,12 +161,12 @@ def _address(person: str | None) -> str:
 # Case is that of i;unicode-casemap as far as upper case goes (RFC 5051).
 _COMPARED: dict[str, Callable[[Sortable], str | int | datetime]] = {
     "arrival": lambda one: one.received_at,
-    "cc": lambda one: mailbox_of(one.cc),
+    "cc": lambda one: group_of(one, CC) or mailbox_of(one.cc),
     "date": lambda one: one.sent_at,
     "displayfrom": lambda one: display_of(one.from_),
-    "displayto": lambda one: display_of(one.to_),
+    "displayto": lambda one: group_of(one, TO) or display_of(one.to_),
     "from": lambda one: mailbox_of(one.from_),
     "size": lambda one: one.size,
     "subject": lambda one: base_subject(one.subject).upper(),
-    "to": lambda one: mailbox_of(one.to_),
+    "to": lambda one: group_of(one, TO) or mailbox_of(one.to_),
 }

@@ -76,7 +76,10 @@ _PEOPLE = {"from": "from_", "to": "to_", "cc": "cc", "bcc": "bcc"}
 
 @frozen(kw_only=True)
 class Sortable:
-    """What SORT and THREAD compare; people are the first of each field."""
+    """What SORT and THREAD compare; people are the first of each field.
+
+    A group has no people in it, or not first; its name is in the envelope alone.
+    """
 
     uid: int
     modseq: int
@@ -90,6 +93,7 @@ class Sortable:
     rfc_message_id: str | None
     in_reply_to: str | None
     reference_ids: list[str]
+    envelope: bytes | None
 
 
 class Search:
@@ -113,16 +117,22 @@ class Search:
         )
         return rows[0][0] or [], rows[0][1]
 
-    async def sortable(self, inbox_id: str, folder_id: int, key: Key) -> list[Sortable]:
-        """What is found with what it is sorted and threaded by, by ascending UID."""
+    async def sortable(
+        self, inbox_id: str, folder_id: int, key: Key, *, envelopes: bool = False
+    ) -> list[Sortable]:
+        """What is found with what it is sorted and threaded by, by ascending UID.
+
+        :param envelopes: with its envelope, which is in another table.
+        """
         where, parameters = compiled(key, folder_id, inbox_id)
+        envelope = _of_content("envelope") if envelopes else "null::bytea"
         return await self._on.many(
             Sortable,
             f"""
             select uid, message.modseq, subject, from_->>0 as from_,
                 to_->>0 as to_, cc->>0 as cc, message.size, received_at,
                 coalesce(sent_at, received_at) as sent_at, rfc_message_id, in_reply_to,
-                reference_ids
+                reference_ids, {envelope} as envelope
             {where} order by uid
             """,
             **parameters,
@@ -141,7 +151,7 @@ def compiled(key: Key, folder_id: int, inbox_id: str) -> tuple[str, dict[str, ob
 
 
 def _of_content(condition: str) -> str:
-    """A condition on the message's content.
+    """A column of the message's content, or a condition on it.
 
     Looked up for each message that has passed so far. As a join it would be planned for
     all contents of the customer, which may be many times those of the folder.

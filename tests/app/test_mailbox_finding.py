@@ -201,6 +201,21 @@ class SearchTests(MailboxTest):
         found = await self.finding.search(self.stranger, await self.folder_id(), All())
         self.assertEqual((found.uids, found.modseq), ([], None))
 
+    async def test_sort_groups(self) -> None:
+        """A field that begins with a group is sorted by the group's name."""
+        await self.append(
+            mail(to="m@example.com", header="Cc: b@example.com\r\n"),
+            mail(to="Zoo: a@example.com;", header="Cc: c@example.com\r\n"),
+            mail(to="=?utf-8?q?a_b?=:;", header="Cc: a@example.com, z:;\r\n"),
+        )
+        folder_id = await self.folder_id()
+        for name, wanted in (
+            *(("to", [3, 1, 2]), ("displayto", [3, 1, 2])),
+            *(("cc", [3, 1, 2]), ("from", [1, 2, 3])),
+        ):
+            found = await self.finding.sort(self.who, folder_id, All(), [SortKey(name)])
+            self.assertEqual(found.uids, wanted, name)
+
     async def test_sort(self) -> None:
         """By each key, backwards, and by UID where all is equal."""
         await self.append(

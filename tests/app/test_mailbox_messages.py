@@ -430,3 +430,12 @@ class RaceTests(MailboxTest):
         (message,) = await self.listed(self.agent)
         wanted = {f"{kind}{n}" for kind in "ac" for n in range(10)}
         self.assertEqual(set(message.labels), wanted | {"received", "unread"})
+
+
+class AuthorTests(MailboxTest):
+    """Mail of authors to whom nothing could be sent."""
+
+    async def test_without_domain(self) -> None:
+        """What a client appends is kept, though its author is "root" or nobody."""
+        uids = await self.append(b"From: root\r\n\r\nx\r\n", b"From: <>\r\n\r\nx\r\n")
+        self.assertEqual(len(uids), 2)

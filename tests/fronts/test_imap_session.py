@@ -147,6 +147,37 @@ class SessionsTests(SynchronousTestCase):
         heard = self.one.says(b"c SELECT INBOX (QRESYNC (1 2 1:3 (1:2 1,3)))")
         self.assertNotIn(b"VANISHED", heard)
 
+    def test_resync_meanwhile(self) -> None:
+        """What happens during SELECT is told by the next command, and only once."""
+        self.one.says(b"a ENABLE QRESYNC")
+        waiting: list[Deferred[None]] = []
+
+        def delay() -> Deferred[None]:
+            waiting.append(Deferred())
+            return waiting[-1]
+
+        self.mail.delay = delay
+        self.one.says(b"b SELECT INBOX (QRESYNC (1 2))")
+        waiting.pop().callback(None)  # it is open; now it asks for what was missed
+        self.mail.delay = MemoryMail().delay
+        self.other.says(b"a STORE 2 +FLAGS (\\Deleted)")
+        self.other.says(b"b EXPUNGE")
+        waiting.pop().callback(None)
+        heard = self.one.heard()
+        self.assertIn(b"* 3 EXISTS", heard)
+        self.assertNotIn(b"VANISHED", heard)
+        self.assertIn(b"* VANISHED 2\r\nc OK", self.one.says(b"c NOOP"))
+
+    def test_resync_last(self) -> None:
+        """A client that was away hears of the last message that is gone, too."""
+        self.other.says(b"a STORE 2:3 +FLAGS (\\Deleted)")
+        self.other.says(b"b EXPUNGE")
+        self.one.says(b"a ENABLE QRESYNC")
+        heard = self.one.says(b"b SELECT INBOX (QRESYNC (1 2))")
+        self.assertIn(b"* VANISHED (EARLIER) 2:3\r\n", heard)
+        heard = self.one.says(b"c UID FETCH 1:* FLAGS (CHANGEDSINCE 2 VANISHED)")
+        self.assertIn(b"* VANISHED (EARLIER) 2:3\r\n", heard)
+
     def test_folder_deleted(self) -> None:
         """Who has a mailbox open that is deleted has to go."""
         self.other.says(b"a CREATE Work")

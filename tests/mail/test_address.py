@@ -325,6 +325,16 @@ def isemail() -> Iterator[tuple[str, bool]]:
                 yield text, category in usable
 
 
+class CommentTests(SynchronousTestCase):
+    """Comments that stand where an address could."""
+
+    def test_in_group(self) -> None:
+        """A comment alone is nobody within a group (RFC 5322, 3.4: CFWS)."""
+        self.assertEqual(
+            parse_address_list("group2: (foo) ;"), (Group(name="group2", mailboxes=()),)
+        )
+
+
 class CorpusTests(SynchronousTestCase):
     def test_isemail(self) -> None:
         """Of isemail's addresses, all that are judged come out right."""

@@ -20,9 +20,9 @@ from noinfra.mail.imap.render import (
     utf8_string,
 )
 from noinfra.mail.imap.scanner import Scanner
-from noinfra.mail.imap.structure import basic_body
+from noinfra.mail.imap.structure import CC, TO, basic_body, leading_group
 from noinfra.mail.mime import parse
-from noinfra.mail.structure import bodystructure
+from noinfra.mail.structure import bodystructure, envelope
 from tests.mail.test_mime import MIXED, PIECES
 
 OCTETS = st.binary(max_size=40).map(lambda octets: octets.replace(b"\0", b""))
@@ -103,3 +103,30 @@ class BodyTests(SynchronousTestCase):
     def test_anything(self, octets: bytes) -> None:
         """So it is for any mail."""
         self.check(octets)
+
+
+class GroupTests(SynchronousTestCase):
+    def group(self, value: str, field: int = TO) -> bytes | None:
+        """The group that To or Cc begins with."""
+        name = "Cc" if field == CC else "To"
+        header = f'From: "a (b" <x@y.z>\r\nSubject: ) "(\r\n{name}: {value}\r\n\r\n'
+        return leading_group(envelope(parse(header.encode())), field)
+
+    def test_group(self) -> None:
+        """A field that begins with a group tells its name, whatever it is."""
+        self.assertEqual(self.group("undisclosed:;"), b"undisclosed")
+        self.assertEqual(self.group('"a \\" b": x@y.z;'), b'a " b')
+        self.assertEqual(self.group("ä: x@y.z, c@d.e;", CC), "ä".encode())
+
+    def test_none(self) -> None:
+        """Addresses are none, nor is nothing, nor a group further on."""
+        for value in ("x@y.z", "x", "N <x@y.z>", "", "x@y.z, g: y@y.z;", "<>"):
+            self.assertIsNone(self.group(value), value)
+        self.assertIsNone(leading_group(envelope(parse(b"Cc: g:;\r\n\r\n")), TO))
+
+    @settings(deadline=None, max_examples=300)
+    @given(PIECES)
+    def test_anything(self, octets: bytes) -> None:
+        """Any mail's envelope can be asked."""
+        for field in (TO, CC):
+            leading_group(envelope(parse(octets)), field)

@@ -46,6 +46,9 @@ NUMBERED = frozenset(("FETCH", "STORE", "SEARCH", "SORT", "THREAD"))
 # What SELECT names; finding other keywords would mean to look at every message, so that
 # they are named before they are first seen.
 KNOWN = tuple(flag.encode("ascii") for flag in (*SYSTEM_FLAGS, *REGISTERED))
+# There is no news before the client knows that the mailbox is open; the next command
+# tells.
+OPENING = frozenset(("SELECT", "EXAMINE"))
 # What wants the news in any case, and what changes the mailbox itself.
 FRESH = frozenset(
     (
@@ -227,7 +230,7 @@ class Selected(Folders):
 
     async def _news(self, verb: str) -> None:
         view = self._view
-        if view is None:
+        if view is None or verb in OPENING:
             return
         if self._changed or verb in FRESH:
             await self._catch_up(view)

@@ -44,10 +44,11 @@ _ERRORS = {
     416: "The range lies outside.",
     426: "Connect a WebSocket.",
     429: "Too much at once; Retry-After says when to come back.",
+    431: "The request line or a header field is longer than the server takes.",
     500: "An error of the server, logged under the requestId.",
     503: "Not now, and nothing was done; Retry-After says when to come back.",
 }
-_ALWAYS = (400, 429, 500, 503)
+_ALWAYS = (400, 429, 431, 500, 503)
 
 
 class Reason(msgspec.Struct, rename="camel"):
@@ -217,7 +218,7 @@ def _live() -> dict[str, Schema]:
     ]
     refused = {
         str(status): {"$ref": f"#/components/responses/Error{status}"}
-        for status in (400, 401, 403, 404, 429, 500, 503)
+        for status in (401, 403, 404, *_ALWAYS)
     }
     common = {
         "tags": ["events"],

@@ -1,12 +1,15 @@
-"""BODY out of BODYSTRUCTURE, which alone is kept: the same without extension data.
+"""What is read out of ENVELOPE and BODYSTRUCTURE, which are kept as they are sent.
 
-RFC 9051, 7.5.2: what follows the basic fields of a part are extensions, in an order
-that lets a reader stop early; so does this, and copies the rest as it is.
+BODY is BODYSTRUCTURE without extension data, and only the latter is kept. RFC 9051,
+7.5.2: what follows the basic fields of a part are extensions, in an order that lets a
+reader stop early; so does this, and copies the rest as it is.
 """
 
 from __future__ import annotations
 
 import re
+
+from noinfra.mail.imap.scanner import Scanner
 
 _LITERAL = re.compile(rb"\{([0-9]+)\}\r\n")
 _QUOTED = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
@@ -18,10 +21,30 @@ _BASIC = 7
 _TEXT = 8
 _MESSAGE = 10
 
+# The fields of an ENVELOPE by their places in it.
+TO, CC = 5, 6
+
 
 def basic_body(structure: bytes) -> bytes:
     """The BODY that a BODYSTRUCTURE of ours amounts to."""
     return _body(structure, 0)[0]
+
+
+def leading_group(envelope: bytes, field: int) -> bytes | None:
+    """The name of the group that a field of an ENVELOPE of ours begins with, if any.
+
+    RFC 9051, 7.5.2: a group begins with an address that has a mailbox and no host.
+    """
+    at = 1
+    for _ in range(field):
+        at = _end(envelope, at)
+    start = at + len(b" ((NIL NIL ")
+    if not envelope.startswith(b" ((NIL NIL ", at):
+        return None
+    end = _string_end(envelope, start)
+    if not envelope.startswith(b" NIL)", end):
+        return None
+    return Scanner(envelope[start:end]).nstring()
 
 
 def _body(octets: bytes, at: int) -> tuple[bytes, int]:
