@@ -45,6 +45,12 @@ def within(seconds: float, question: Callable[[], T | None]) -> T:
     return answer
 
 
+def foreign_environment() -> dict[str, str]:
+    """Ours, without what would make another Python load our packages."""
+    ours = ("PYTHON", "COVERAGE", "VIRTUAL_ENV")
+    return {k: v for k, v in os.environ.items() if not k.startswith(ours)}
+
+
 def run(*command: object, text: str = "", **environment: str) -> str:
     """What a program says; only in threads.
 
@@ -56,7 +62,7 @@ def run(*command: object, text: str = "", **environment: str) -> str:
         input=text.encode(),
         capture_output=True,
         timeout=60,
-        env={**os.environ, **environment},
+        env={**foreign_environment(), **environment},
         check=False,
     )
     said = (ended.stdout + ended.stderr).decode("utf-8", "replace")

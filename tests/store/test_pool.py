@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from psycopg2.extensions import make_dsn, parse_dsn
@@ -226,7 +227,10 @@ class PoolTests(DatabaseTest):
 
     async def test_socket_appears(self) -> None:
         """A refusal that comes at once does not end the attempts."""
-        link = Path(self.mktemp()).absolute()
+        # A socket's path is short; trial's own directories may be too deep for one.
+        directory = TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        link = Path(directory.name) / "run"
         pool = self.new_pool(dsn=make_dsn(self.dsn, host=str(link)))
         starting = Deferred.fromCoroutine(pool.start(deadline=10))
         await pause(0.2)
