@@ -10,7 +10,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
-from noinfra.app.content import LARGE
 from noinfra.app.seal import Seal
 from noinfra.mail.dkim import (
     Signer,
@@ -51,10 +50,8 @@ class Signing:
     async def sign(self, octets: bytes, domain: str) -> bytes:
         """The mail with the domain's signatures before it."""
         signers = await self._of(domain)
-        if len(octets) < LARGE:
-            fields = sign(octets, domain, signers, now=self.now())
-        else:
-            fields = await deferToThread(sign, octets, domain, signers, now=self.now())
+        # OpenSSL works without the interpreter's lock: RSA is 0.2 ms on the other core.
+        fields = await deferToThread(sign, octets, domain, signers, now=self.now())
         return fields + octets
 
     async def records(self, domain: str) -> list[PublishedKey]:

@@ -674,7 +674,6 @@ class PromptTests(DeliverTest):
         self.assertIsNotNone(self.me.expect(1, many))
         self.assertIsNone(self.me.expect(1, {"dlv_more": "x.example"}))
         self.me.forget(many)
-        self.assertIsNone(self.me.expect(1, {"dlv_more": "x.example"}))
         await self.idle(self.me)
         self.assertIsNotNone(self.me.expect(1, {"dlv_more": "x.example"}))
         self.me.forget(["dlv_more"])
