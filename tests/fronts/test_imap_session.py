@@ -326,7 +326,7 @@ class BadLoginTests(SynchronousTestCase):
         session.dataReceived(b"a LOGIN agent@example.com x\r\n")
         session.connectionLost()
         self.clock.advance(LONGEST)
-        self.assertEqual(self.factory._open, {})
+        self.assertEqual(len(self.factory._visitors), 0)
 
 
 class BoundsTests(SynchronousTestCase):

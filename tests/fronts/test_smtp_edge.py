@@ -15,9 +15,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from noinfra.errors import BadContent, NoSuchInbox
 from noinfra.fronts.smtp import conversation, session
 from noinfra.fronts.smtp.edge import Edge
-from noinfra.fronts.smtp.factory import EdgeFactory, TurnedAway, network_of
+from noinfra.fronts.smtp.factory import EdgeFactory, TurnedAway
 from noinfra.fronts.smtp.intake import Intake
 from noinfra.fronts.smtp.reply import refused, reply
+from noinfra.fronts.visitors import network_of
 from noinfra.model import Client, Forward
 from tests.fronts.dialogue import connected
 from tests.fronts.smtp_edge import MemoryReceiving, connect, edge_factory

@@ -21,7 +21,7 @@ from noinfra.fronts.imap.refusals import (
     UnknownCharset,
 )
 from noinfra.fronts.sasl import BadResponse, Credentials, decoded, exchange
-from noinfra.fronts.smtp.factory import network_of
+from noinfra.fronts.visitors import network_of
 from noinfra.mail.imap.commands import Authenticate, Compress, Enable, Id, Login, Plain
 from noinfra.mail.imap.parse import Head, parse_arguments
 from noinfra.mail.imap.search import BadCharset

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IAddress,
@@ -22,9 +20,9 @@ from noinfra.fronts.imap.mail import Mail
 from noinfra.fronts.imap.maillog import MailLog
 from noinfra.fronts.imap.refusals import Closing, Stopping, TooManyConnections
 from noinfra.fronts.logins import BadLogins
-from noinfra.fronts.smtp.factory import network_of
 from noinfra.fronts.smtp.spool import Storage
 from noinfra.fronts.smtp.wire import plain_address
+from noinfra.fronts.visitors import NoRoom, Visitors, network_of
 
 
 class ImapFactory(ServerFactory):
@@ -56,46 +54,33 @@ class ImapFactory(ServerFactory):
         self.in_tls: IProtocolFactory = TLSMemoryBIOFactory(
             tls, isClient=False, wrappedFactory=self, clock=clock
         )
-        self.stopping = False
-        self._open: dict[Connection, str] = {}
-        self._by_network: Counter[str] = Counter()
-        self._at_rest: Deferred[None] | None = None
+        self._visitors = Visitors[Connection](settings, clock)
 
     def buildProtocol(self, addr: IAddress | None) -> Session | TurnedAway:
         """A session, or a few words to who cannot have one."""
         peer = plain_address(str(getattr(addr, "host", "")))
         network = network_of(peer)
-        refusal = self._refusal(network)
-        if refusal is not None:
+        no_room = self._visitors.refusal(network)
+        if no_room is not None:
+            refusal = _refusal(no_room)
             MailLog(peer).turned_away(refusal)
             return TurnedAway(refusal)
         session = Session(self, peer)
-        self._open[session] = network
-        self._by_network[network] += 1
+        self._visitors.add(session, network)
         return session
 
-    def _refusal(self, network: str) -> Closing | None:
-        if self.stopping:
-            return Stopping("We stop for a while; come again.")
-        if len(self._open) >= self.settings.connections:
-            return TooManyConnections("Too many connections; come again.")
-        if self._by_network[network] >= self.settings.connections_per_address:
-            return TooManyConnections("Too many connections from you; come again.")
-        return None
+    @property
+    def stopping(self) -> bool:
+        """Nobody may stay longer than for what was begun."""
+        return self._visitors.stopping
 
     def released(self, session: Connection) -> None:
         """A connection is gone, with all that was at work for it."""
-        network = self._open.pop(session)
-        self._by_network[network] -= 1
-        if not self._by_network[network]:
-            del self._by_network[network]
-        if not self._open and self._at_rest is not None:
-            at_rest, self._at_rest = self._at_rest, None
-            at_rest.callback(None)
+        self._visitors.remove(session)
 
     def recheck(self, credential_id: str = "") -> None:
         """A key or a password has changed, or any may have: end what it had opened."""
-        for session in tuple(self._open):
+        for session in self._visitors:
             if isinstance(session, Session) and session.used(credential_id):
                 Deferred.fromCoroutine(session.recheck()).addErrback(
                     MailLog("-").not_rechecked
@@ -108,23 +93,13 @@ class ImapFactory(ServerFactory):
 
         :param deadline: seconds after which we wait for nobody.
         """
-        self.stopping = True
-        if not self._open:
-            return
-        self._at_rest = at_rest = Deferred[None]()
-        late = self.clock.callLater(deadline, self._give_up)
-        for session in tuple(self._open):
-            session.stop()
-        await at_rest
-        if late.active():
-            late.cancel()
+        await self._visitors.see_out(deadline)
 
-    def _give_up(self) -> None:
-        at_rest, self._at_rest = self._at_rest, None
-        for session in tuple(self._open):
-            session.abort()
-        if at_rest is not None:
-            at_rest.callback(None)
+
+def _refusal(no_room: NoRoom) -> Closing:
+    if no_room is NoRoom.STOPPING:
+        return Stopping(no_room.value)
+    return TooManyConnections(no_room.value)
 
 
 class TurnedAway(Protocol):

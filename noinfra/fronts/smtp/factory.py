@@ -5,11 +5,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import Counter
-from ipaddress import IPv6Address, ip_address
 from typing import Protocol
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IAddress,
     IOpenSSLServerConnectionCreator,
@@ -28,6 +25,7 @@ from noinfra.fronts.smtp.refusals import Closing, Stopping, TooManyConnections
 from noinfra.fronts.smtp.reply import refused
 from noinfra.fronts.smtp.spool import Storage
 from noinfra.fronts.smtp.wire import plain_address
+from noinfra.fronts.visitors import NoRoom, Visitors, network_of
 
 
 class Limits(Protocol):
@@ -48,11 +46,7 @@ class Limits(Protocol):
 
 
 class SmtpFactory(ServerFactory, ABC):
-    """All connections of one server, on however many ports.
-
-    A connection counts until it is gone and its last mail is received: who drops
-    connections cannot have more work done for him than who keeps them.
-    """
+    """All connections of one server, on however many ports."""
 
     noisy = False
 
@@ -70,10 +64,7 @@ class SmtpFactory(ServerFactory, ABC):
         self.storage = storage
         self.clock = clock
         self.tls = tls
-        self.stopping = False
-        self._open: dict[Conversation, str] = {}
-        self._by_network: Counter[str] = Counter()
-        self._at_rest: Deferred[None] | None = None
+        self._visitors = Visitors[Conversation](settings, clock)
 
     @abstractmethod
     def conversation(self, address: str) -> Conversation:
@@ -83,59 +74,38 @@ class SmtpFactory(ServerFactory, ABC):
         """A conversation, or a few words to who cannot have one."""
         peer = plain_address(str(getattr(addr, "host", "")))
         network = network_of(peer)
-        refusal = self._refusal(network)
-        if refusal is not None:
+        no_room = self._visitors.refusal(network)
+        if no_room is not None:
+            refusal = _refusal(no_room)
             MailLog(peer).turned_away(refusal)
             return TurnedAway(refusal)
         conversation = self.conversation(peer)
-        self._open[conversation] = network
-        self._by_network[network] += 1
+        self._visitors.add(conversation, network)
         return conversation
 
-    def _refusal(self, network: str) -> Closing | None:
-        if self.stopping:
-            return Stopping("We stop for a while; come again.")
-        if len(self._open) >= self.settings.connections:
-            return TooManyConnections("Too many connections; come again.")
-        if self._by_network[network] >= self.settings.connections_per_address:
-            return TooManyConnections("Too many connections from you; come again.")
-        return None
+    @property
+    def stopping(self) -> bool:
+        """Nobody may stay longer than for what was begun."""
+        return self._visitors.stopping
 
     def released(self, conversation: Conversation) -> None:
         """A connection is gone, with all that was at work for it."""
-        network = self._open.pop(conversation)
-        self._by_network[network] -= 1
-        if not self._by_network[network]:
-            del self._by_network[network]
-        if not self._open and self._at_rest is not None:
-            at_rest, self._at_rest = self._at_rest, None
-            at_rest.callback(None)
+        self._visitors.remove(conversation)
 
     async def stop(self, deadline: float) -> None:
         """Take no more mail, and wait until what was begun is done.
 
-        Stop listening first. Clients between commands are sent away at once, those in
-        the midst of one after it.
+        Stop listening first.
 
         :param deadline: seconds after which we wait for nobody.
         """
-        self.stopping = True
-        if not self._open:
-            return
-        self._at_rest = at_rest = Deferred[None]()
-        late = self.clock.callLater(deadline, self._give_up)
-        for conversation in tuple(self._open):
-            conversation.stop()
-        await at_rest
-        if late.active():
-            late.cancel()
+        await self._visitors.see_out(deadline)
 
-    def _give_up(self) -> None:
-        at_rest, self._at_rest = self._at_rest, None
-        for conversation in tuple(self._open):
-            conversation.abort()
-        if at_rest is not None:
-            at_rest.callback(None)
+
+def _refusal(no_room: NoRoom) -> Closing:
+    if no_room is NoRoom.STOPPING:
+        return Stopping(no_room.value)
+    return TooManyConnections(no_room.value)
 
 
 class EdgeFactory(SmtpFactory):
@@ -176,17 +146,3 @@ class TurnedAway(TwistedProtocol):
         elif self.transport is not None:
             self.transport.write(refused(self._refusal))
             self.transport.loseConnection()
-
-
-def network_of(address: str) -> str:
-    """Whose connections count together: one IPv4 address, or the /64 of one of IPv6.
-
-    A /64 is the least that a site is given (RFC 6177, 2): its addresses cost nothing.
-    """
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(parsed, IPv6Address):
-        return str(IPv6Address(int(parsed) >> 64 << 64))
-    return address

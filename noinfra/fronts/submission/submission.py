@@ -18,7 +18,6 @@ from noinfra.fronts.sasl import (
     decoded,
     exchange,
 )
-from noinfra.fronts.smtp.factory import network_of
 from noinfra.fronts.smtp.refusals import (
     BadArguments,
     BadSequence,
@@ -37,6 +36,7 @@ from noinfra.fronts.submission.refusals import (
     UnknownMechanism,
 )
 from noinfra.fronts.submission.submitting import Submitter
+from noinfra.fronts.visitors import network_of
 from noinfra.model import Forward, Receipt, Transaction
 
 if TYPE_CHECKING:
