@@ -310,9 +310,20 @@ class ListThreads(Page, kw_only=True, frozen=True):
 
 
 class ThreadById(InboxById, kw_only=True, frozen=True):
-    """One thread with its messages, oldest first."""
+    """One thread."""
 
     thread_id: Id
+
+
+class GetThread(Page, kw_only=True, frozen=True):
+    """One thread with a page of its messages, oldest first.
+
+    A page ends early where its texts are large; ``nextCursor`` says where to go on.
+    """
+
+    inbox_id: Id
+    thread_id: Id
+    limit: Limit = 100
 
 
 class UpdateThread(ThreadById, kw_only=True, frozen=True):

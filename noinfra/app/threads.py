@@ -8,7 +8,7 @@ from noinfra.app.access import Access
 from noinfra.app.homes import Homes
 from noinfra.app.letters import Letter, letter
 from noinfra.app.listing import Listing, cursor_key, listing
-from noinfra.app.requests import ListThreads, ThreadById, UpdateThread
+from noinfra.app.requests import GetThread, ListThreads, ThreadById, UpdateThread
 from noinfra.app.selecting import MESSAGE, id_at, label_changes, least, most, turn_at
 from noinfra.errors import NotFound
 from noinfra.store.database import Database
@@ -25,10 +25,11 @@ _AT_ONCE = 500
 
 @frozen(kw_only=True)
 class Conversation:
-    """A thread with its messages, oldest first."""
+    """A thread with a page of its messages, oldest first, and where the next begins."""
 
     thread: ThreadSummary
     messages: list[Letter]
+    next_cursor: str | None
 
 
 @frozen
@@ -55,17 +56,24 @@ class Threads:
         )
         return listing(found, request.limit, lambda one: one.last_message_id)
 
-    async def get(self, access: Access, request: ThreadById) -> Conversation:
-        """One thread with its messages."""
+    async def get(self, access: Access, request: GetThread) -> Conversation:
+        """One thread with a page of its messages."""
         home = await self.homes.of(access, request.inbox_id)
         on = self.database.single(home.customer_id)
         thread = await ThreadTable(on).get(home.inbox_id, request.thread_id)
         if thread is None:
             raise _no_thread(request.thread_id)
-        stored = await MessageTable(on).letters(home.inbox_id, request.thread_id)
+        stored = await MessageTable(on).letters(
+            home.inbox_id,
+            request.thread_id,
+            above=cursor_key(request.cursor, MESSAGE),
+            limit=request.limit,
+        )
+        last = stored[-1].message_id if stored else thread.last_message_id
         return Conversation(
             thread=thread,
             messages=[letter(one, deliveries=[], attempts=[]) for one in stored],
+            next_cursor=last if last < thread.last_message_id else None,
         )
 
     async def update(self, access: Access, request: UpdateThread) -> ThreadSummary:

@@ -27,6 +27,7 @@ from noinfra.app.requests import (
     DeleteMessage,
     DeploymentById,
     ForwardMessage,
+    GetThread,
     InboxById,
     KeyById,
     ListAgents,
@@ -330,7 +331,7 @@ CATALOGUE: tuple[Operation, ...] = (
     _op(
         "threads.get",
         "threads:read",
-        ThreadById,
+        GetThread,
         lambda app: app.threads.get,
         "Get a thread with its messages, oldest first",
         lasts=_always,

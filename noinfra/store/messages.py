@@ -7,6 +7,9 @@ from attrs import frozen
 from noinfra.model import Attempt, Delivery, Message
 from noinfra.store.database import Statements, Tx
 
+# What the bodies of one answer may come to, in octets, before it ends.
+_BODIES = 4 * 1024 * 1024
+
 _COLUMNS = """
     message_id, message.customer_id, message.inbox_id, folder.name as folder, uid,
     message.modseq, thread_id, content_id, direction, state, labels, mail_from, rcpt_to,
@@ -147,22 +150,49 @@ class Messages:
             message_id=message_id,
         )
 
-    async def letters(self, inbox_id: str, thread_id: str) -> list[StoredLetter]:
-        """A thread's messages with their bodies, oldest first, at most 500 of them."""
+    async def letters(
+        self, inbox_id: str, thread_id: str, *, above: str | None, limit: int
+    ) -> list[StoredLetter]:
+        """A thread's messages with their bodies, oldest first, from above an id.
+
+        At most so many, and no more once their bodies are `_BODIES` octets: whoever
+        writes to a thread decides how large they are.
+        """
         return await self._on.many(
             StoredLetter,
             f"""
+            with candidate as (
+                select message_id, content_id from message
+                where thread_id = %(thread_id)s and inbox_id = %(inbox_id)s
+                and (%(above)s::text is null or message_id > %(above)s)
+                order by message_id limit %(limit)s
+            ),
+            page as (
+                select message_id, sum(
+                    coalesce(octet_length(text), 0) + coalesce(octet_length(html), 0)
+                    + coalesce(octet_length(extracted_text), 0)
+                    + coalesce(octet_length(extracted_html), 0)
+                ) over (
+                    order by message_id
+                    rows between unbounded preceding and 1 preceding
+                ) as before
+                from candidate join content using (content_id)
+            )
             select {_COLUMNS}, text, html, extracted_text, extracted_html,
                 ''::bytea as header
             from message join folder using (folder_id)
             join (select content_id, text, html, extracted_text, extracted_html
                 from content
             ) as content using (content_id)
-            where thread_id = %(thread_id)s and message.inbox_id = %(inbox_id)s
-            order by message_id limit 500
+            where message_id in (
+                select message_id from page where coalesce(before, 0) < {_BODIES}
+            )
+            order by message_id
             """,
             inbox_id=inbox_id,
             thread_id=thread_id,
+            above=above,
+            limit=limit,
         )
 
     async def newest_of_thread(self, inbox_id: str, thread_id: str) -> Message | None:

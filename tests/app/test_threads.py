@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import noinfra.store.messages
 from noinfra.app.access import Access
 from noinfra.app.requests import (
     AttachmentById,
     DeleteMessage,
+    GetThread,
     ListMessages,
     ListThreads,
     MessageById,
@@ -196,11 +198,34 @@ class ThreadTests(AppTest):
     async def test_read(self) -> None:
         """With its messages, oldest first."""
         thread_id = await self.conversation()
-        found = await self.threads.get(self.ours, ThreadById(**self.by_id(thread_id)))
+        found = await self.threads.get(self.ours, GetThread(**self.by_id(thread_id)))
         self.assertEqual(
             [one.message.subject for one in found.messages], ["One", "Re: One"]
         )
         self.assertEqual(found.messages[0].body.text, "Hello.\n")
+
+    async def test_pages(self) -> None:
+        """A long thread comes in pages, without a gap and without a double."""
+        thread_id = await self.conversation()
+        asked = GetThread(**self.by_id(thread_id), limit=1)
+        first = await self.threads.get(self.ours, asked)
+        self.assertEqual([one.message.subject for one in first.messages], ["One"])
+        asked = GetThread(**self.by_id(thread_id), limit=1, cursor=first.next_cursor)
+        second = await self.threads.get(self.ours, asked)
+        self.assertEqual([one.message.subject for one in second.messages], ["Re: One"])
+        self.assertIsNone(second.next_cursor)
+
+    async def test_large_bodies(self) -> None:
+        """Bodies that come to megabytes end a page early; none is left out."""
+        self.patch(noinfra.store.messages, "_BODIES", 5)
+        thread_id = await self.conversation()
+        asked = GetThread(**self.by_id(thread_id))
+        first = await self.threads.get(self.ours, asked)
+        self.assertEqual([one.message.subject for one in first.messages], ["One"])
+        asked = GetThread(**self.by_id(thread_id), cursor=first.next_cursor)
+        second = await self.threads.get(self.ours, asked)
+        self.assertEqual([one.message.subject for one in second.messages], ["Re: One"])
+        self.assertIsNone(second.next_cursor)
 
     async def test_labelled(self) -> None:
         """Labels are put on every message."""
@@ -236,7 +261,7 @@ class ThreadTests(AppTest):
         ]
         for by, inbox_id, asked in cases:
             for call in (
-                self.threads.get(by, ThreadById(inbox_id=inbox_id, thread_id=asked)),
+                self.threads.get(by, GetThread(inbox_id=inbox_id, thread_id=asked)),
                 self.threads.update(
                     by, UpdateThread(inbox_id=inbox_id, thread_id=asked)
                 ),

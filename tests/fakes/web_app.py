@@ -357,7 +357,7 @@ def answers() -> dict[str, Any]:
         "sending.forward": sent,
         "sending.reply_to_thread": sent,
         "threads.list": listing(THREAD),
-        "threads.get": Conversation(thread=THREAD, messages=[LETTER]),
+        "threads.get": Conversation(thread=THREAD, messages=[LETTER], next_cursor=None),
         "threads.update": THREAD,
         "threads.delete": None,
         "events.list": listing(event(1)),

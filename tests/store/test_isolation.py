@@ -176,7 +176,7 @@ class IsolationTests(MailStoreTest):
             await messages.select(selection),
             await messages.get(inbox_id, message_id),
             await messages.letter(inbox_id, message_id),
-            await messages.letters(inbox_id, theirs.thread_id),
+            await messages.letters(inbox_id, theirs.thread_id, above=None, limit=9),
             await messages.newest_of_thread(inbox_id, theirs.thread_id),
             await messages.deliveries(message_id),
             await messages.attempts(message_id),

@@ -173,7 +173,9 @@ class SelectTests(MessageTest):
         self.assertEqual(stored.header, b"Subject: x\r\nFrom: a@b.example\r\n")
         self.assertEqual(stored.folder, "INBOX")
         self.assertIsNone(await on.letter("inb_other", message_id))
-        (one,) = await on.letters(self.one.inbox_id, stored.thread_id)
+        (one,) = await on.letters(
+            self.one.inbox_id, stored.thread_id, above=None, limit=9
+        )
         self.assertEqual(one.text, stored.text)
 
 

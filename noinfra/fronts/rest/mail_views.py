@@ -290,9 +290,10 @@ class ThreadView(View, kw_only=True):
 
 
 class ConversationView(ThreadView, kw_only=True):
-    """A thread with its messages, oldest first."""
+    """A thread with a page of its messages, oldest first."""
 
     messages: list[LetterView]
+    next_cursor: str | None
 
     @classmethod
     def of(cls, conversation: Conversation) -> ConversationView:  # type: ignore[override]
@@ -300,6 +301,7 @@ class ConversationView(ThreadView, kw_only=True):
         return cls(
             **msgspec.structs.asdict(ThreadView.of(conversation.thread)),
             messages=[LetterView.of(letter) for letter in conversation.messages],
+            next_cursor=conversation.next_cursor,
         )
 
 
