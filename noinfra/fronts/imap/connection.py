@@ -8,6 +8,7 @@ the kernel.
 from __future__ import annotations
 
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from secrets import token_hex
 from typing import TYPE_CHECKING, cast
@@ -50,7 +51,7 @@ WE_STOP = "We stop for a while; come again. Closing."
 
 
 @implementer(IHandshakeListener, IPushProducer)
-class Connection(IMAP4Server):
+class Connection(IMAP4Server, ABC):
     """One connection; a subclass says what is said on it.
 
     Of Twisted's server we keep its life cycle and its timer. Its input path is
@@ -94,9 +95,9 @@ class Connection(IMAP4Server):
     # ----------------------------------------------------------------------------------
     # For the subclass
 
+    @abstractmethod
     async def _serve(self) -> None:
         """The whole conversation; over when it returns, or the client is gone."""
-        raise NotImplementedError
 
     def _left(self) -> None:
         """The connection is gone."""

@@ -7,6 +7,7 @@ the use case thinks.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
@@ -57,24 +58,24 @@ class Conversation(Connection):
     # ----------------------------------------------------------------------------------
     # For the subclass
 
+    @abstractmethod
     def _greeting(self) -> bytes:
         """What we say first."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def _perform(self, head: Head) -> bytes:
         """Do a command.
 
         :returns: what we say at its end.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def _logged_in(self) -> bool:
         """Whether we know whose client this is."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _takes_literals(self, octets: bytes) -> bool:
         """Whether the command itself reads the literal that is announced next."""
-        raise NotImplementedError
 
     # ----------------------------------------------------------------------------------
     # One command after the other

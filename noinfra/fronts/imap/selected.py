@@ -5,6 +5,7 @@ RFC 9051, 6.3.2 and 6.4; RFC 7162 (CONDSTORE, QRESYNC), 2177 (IDLE).
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -181,9 +182,9 @@ class Selected(Folders):
         )
         await self._tell_flags(view, view.known(changed))
 
+    @abstractmethod
     async def _tell_flags(self, view: View, uids: Sequence[int]) -> None:
         """FETCH responses with UID, FLAGS and MODSEQ."""
-        raise NotImplementedError
 
     async def _tell_since(
         self,
